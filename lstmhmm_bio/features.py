@@ -1,0 +1,79 @@
+"""Records that travel between decoding and files: sequences in, genes out.
+
+Coordinates are 0-based and half-open on the forward strand, whatever the strand of the feature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .sequence import Codes
+
+
+@dataclass(frozen=True)
+class Record:
+    """One input sequence.
+
+    Attributes:
+        id: first word of the header (or the read's name, the LOCUS' accession).
+        codes: [length] uint8, see `lstmhmm_bio.sequence`.
+        description: the header after the id.
+        circular: declared circular (GenBank LOCUS line).
+    """
+
+    id: str
+    codes: Codes
+    description: str = ""
+    circular: bool = False
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+@dataclass(frozen=True)
+class Gene:
+    """A predicted protein-coding gene without introns: one CDS, its stop codon inside.
+
+    Attributes:
+        seqid: record it lies on.
+        start, end: 0-based half-open; the whole codons inside the record.
+        strand: "+" or "-".
+        partial_left, partial_right: it runs off the record's left (position 0) or right end.
+        score: posterior probability in [0, 1] that the gene is real (that its stop, or for a gene without one its
+            reading frame at the record's end, is right).
+        start_score: posterior probability in [0, 1] that its start is right, given the gene; nan without a start.
+        start_codon: e.g. "ATG"; "" if the 5' end is off the record.
+        genetic_code: NCBI table number.
+    """
+
+    seqid: str
+    start: int
+    end: int
+    strand: str
+    score: float
+    partial_left: bool = False
+    partial_right: bool = False
+    start_score: float = float("nan")
+    start_codon: str = ""
+    genetic_code: int = 11
+
+    @property
+    def length(self) -> int:
+        """Bases of coding sequence, stop codon included."""
+        return self.end - self.start
+
+    @property
+    def has_start(self) -> bool:
+        return not (self.partial_left if self.strand == "+" else self.partial_right)
+
+    @property
+    def has_stop(self) -> bool:
+        return not (self.partial_right if self.strand == "+" else self.partial_left)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The genes of one record, sorted by start, with the record itself for writers that need sequence."""
+
+    record: Record
+    genes: tuple[Gene, ...] = field(default=())

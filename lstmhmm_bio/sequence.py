@@ -1,0 +1,129 @@
+"""Nucleotide codes, reverse complement and genetic codes.
+
+Sequences are ``uint8`` arrays of codes: A=0, C=1, G=2, T=3 and 4 for everything else (N and the IUPAC ambiguity
+letters). A codon's index is ``16*a + 4*b + c``. All coordinates in the package are 0-based and half-open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UsageError
+
+Codes = NDArray[np.uint8]
+
+BASES = "ACGT"
+UNKNOWN = 4
+#: letters a nucleotide sequence may hold (IUPAC, both cases), gaps excluded
+NUCLEOTIDE_LETTERS = frozenset("ACGTURYSWKMBDHVN")
+
+#: start codons that prokaryotic genes use; others of the NCBI tables (CTG, ATT, ...) are too rare to pay for
+PROKARYOTIC_STARTS = ("ATG", "GTG", "TTG")
+
+_ENCODE = np.full(256, UNKNOWN, np.uint8)
+for _i, _b in enumerate(BASES):
+    _ENCODE[ord(_b)] = _ENCODE[ord(_b.lower())] = _i
+_ENCODE[ord("U")] = _ENCODE[ord("u")] = 3
+_DECODE = np.frombuffer(b"ACGTN", np.uint8)
+
+
+def encode(sequence: bytes | str) -> Codes:
+    """Codes of a nucleotide string, shape [length]; U counts as T, letters beyond ACGTU become 4."""
+    raw = sequence.encode("latin-1") if isinstance(sequence, str) else sequence
+    return _ENCODE[np.frombuffer(raw, np.uint8)]
+
+
+def decode(codes: Codes) -> str:
+    """The string of some codes; unknown bases are written N."""
+    return _DECODE[codes].tobytes().decode("ascii")
+
+
+def reverse_complement(codes: Codes) -> Codes:
+    """Codes of the opposite strand, read 5' to 3'."""
+    flipped = codes[::-1]
+    return np.where(flipped < 4, 3 - flipped, flipped).astype(np.uint8)
+
+
+def codon_index(codon: str) -> int:
+    """Index 0..63 of a codon written in ACGT."""
+    a, b, c = (BASES.index(x) for x in codon.upper().replace("U", "T"))
+    return 16 * a + 4 * b + c
+
+
+def kmer_indices(codes: Codes, k: int) -> NDArray[np.int32]:
+    """Index in [0, 4**k) of the k-mer that starts at each position, shape [length]; -1 where it holds an unknown
+    base or runs over the end."""
+    n = len(codes)
+    out = np.full(n, -1, np.int32)
+    if n < k:
+        return out
+    index = np.zeros(n - k + 1, np.int32)
+    known = np.ones(n - k + 1, bool)
+    for j in range(k):
+        part = codes[j : n - k + 1 + j]
+        index = index * 4 + part
+        known &= part < 4
+    out[: n - k + 1] = np.where(known, index, -1)
+    return out
+
+
+@dataclass(frozen=True)
+class GeneticCode:
+    """An NCBI genetic code as codon tables.
+
+    Attributes:
+        number: NCBI translation table number.
+        amino_acids: 64 letters in codon-index order, ``*`` for stop.
+        is_stop: [64] bool.
+        is_start: [64] bool, the table's start codons among `PROKARYOTIC_STARTS`.
+    """
+
+    number: int
+    amino_acids: str
+    is_stop: NDArray[np.bool_]
+    is_start: NDArray[np.bool_]
+
+    @staticmethod
+    @cache
+    def from_number(number: int) -> GeneticCode:
+        """The code with an NCBI number, from Biopython's tables.
+
+        Raises:
+            UsageError: no such table.
+        """
+        from Bio.Data import CodonTable
+
+        tables = CodonTable.unambiguous_dna_by_id
+        if number not in tables:
+            known = ", ".join(map(str, sorted(tables)))
+            raise UsageError(f"genetic code {number} does not exist; NCBI's tables are {known}")
+        table = tables[number]
+        letters = []
+        for a in BASES:
+            for b in BASES:
+                for c in BASES:
+                    codon = a + b + c
+                    letters.append("*" if codon in table.stop_codons else table.forward_table[codon])
+        is_stop = np.array([x == "*" for x in letters])
+        is_start = np.zeros(64, bool)
+        for codon in PROKARYOTIC_STARTS:
+            is_start[codon_index(codon)] = codon in table.start_codons
+        return GeneticCode(number, "".join(letters), is_stop, is_start)
+
+    def translate(self, codes: Codes, *, starts: bool = True) -> str:
+        """Protein of a coding sequence in frame; X where a codon holds an unknown base.
+
+        Args:
+            codes: coding sequence from its first codon; a trailing incomplete codon is left out.
+            starts: the first codon is a true start codon, translated M whatever it codes for inside.
+        """
+        index = kmer_indices(codes, 3)[0 : len(codes) // 3 * 3 : 3]
+        table = np.frombuffer((self.amino_acids + "X").encode(), np.uint8)
+        protein = table[index].tobytes().decode()
+        if starts and protein and index[0] >= 0 and self.is_start[index[0]]:
+            protein = "M" + protein[1:]
+        return protein

@@ -1,0 +1,1 @@
+"""Hidden Markov models on `jax.lax`: state graphs, the recursions over them, decoding and sampling."""

@@ -1,0 +1,193 @@
+"""Forward filtering and posterior decoding on sparse graphs, in log space.
+
+Forward subtracts a running maximum at every step and keeps the sum of the maxima apart (compensated), so that float32
+stays accurate over millions of positions. Posteriors come from the filtered scores alone,
+
+    P(s_t-1 = i | x) = sum_j P(s_t = j | x) P(s_t-1 = i | s_t = j, x_0 .. x_t-1),
+
+sums of non-negative terms that need neither the emissions again nor backward scores. The same pass yields the
+gradient of `forward`: posteriors for the emissions, expected transition counts for the edges.
+
+Emissions are [batch, time, states] float32 log scores; a hard mask is an emission of `graph.NEG`. Where the masks
+allow no path at all, results are finite and meaningless, and the log partition is below about `graph.NEG`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy.special import logsumexp
+
+from .graph import Graph, Scores
+from .kernels import Kernel, kernel_of
+
+
+class Filtered(NamedTuple):
+    """What forward carries from one block of positions to the next.
+
+    Attributes:
+        log_alpha: [states, batch] log score of all paths up to the last position by their state there, less an
+            offset common to the states.
+        offset, compensation: [batch] that offset is `offset - compensation` (Kahan's summation).
+        position: [] int32, positions seen.
+
+    """
+
+    log_alpha: jax.Array
+    offset: jax.Array
+    compensation: jax.Array
+    position: jax.Array
+
+
+def start(graph: Graph, batch: int) -> Filtered:
+    """The state of forward before the first position."""
+    zero = jnp.zeros(batch, jnp.float32)
+    return Filtered(jnp.zeros((len(graph.states), batch), jnp.float32), zero, zero, jnp.int32(0))
+
+
+def forward(graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array) -> jax.Array:
+    """Log partition: log of the sum over all paths of exp(score).
+
+    Differentiable in `scores` and `emissions` at the memory cost of one [time, states, batch] array; second
+    derivatives are not supported.
+
+    Args:
+        graph: the topology (static).
+        scores: log weights of the transitions.
+        emissions: [batch, time, states] float32 log scores.
+        lengths: [batch] int32; what lies beyond is padding and ignored.
+
+    Returns:
+        [batch] float32 in nat; 0 for an empty sequence.
+
+    """
+    return _forward(graph, scores, emissions, lengths)
+
+
+def forward_backward(
+    graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Log partition [batch] and posterior probabilities of the states [batch, time, states], 0 at padding."""
+    kernel = kernel_of(graph)
+    last, history = filter_block(kernel, scores, start(graph, len(emissions)), _time_major(emissions), lengths)
+    at_end, log_z = close(scores, last, lengths)
+    _, posteriors, _ = smooth_block(kernel, scores.edges, history, at_end, jnp.int32(0), lengths)
+    return log_z, jnp.transpose(posteriors, (2, 0, 1))
+
+
+def filter_block(
+    kernel: Kernel, scores: Scores, entry: Filtered, emissions: jax.Array, lengths: jax.Array, *, keep: bool = True
+) -> tuple[Filtered, jax.Array | None]:
+    """Forward over one block of positions.
+
+    Args:
+        kernel: steps over the graph's edges.
+        scores: log weights of the transitions.
+        entry: the state before the block.
+        emissions: [time, states, batch].
+        lengths: [batch] of the whole sequences; positions count from their beginnings.
+        keep: return the history too, which `smooth_block` needs.
+
+    Returns:
+        The state after the block and the history: [time, states, batch] log_alpha *before* each position.
+
+    """
+
+    def step(carry: tuple[jax.Array, ...], inputs: tuple[jax.Array, jax.Array]) -> tuple[tuple[jax.Array, ...], ...]:
+        alpha, offset, compensation = carry
+        emission, t = inputs
+        # the maximum of the step before: that of this one would have to be computed before any state is finished
+        top = jnp.max(alpha, axis=0)
+        arrived = jnp.where(t == 0, scores.initial[:, None], kernel.log_sum(scores.edges, alpha))
+        inside = t < lengths
+        after = jnp.where(inside, arrived + emission - top, alpha)
+        gain = jnp.where(inside, top, 0.0) - compensation
+        total = offset + gain
+        return (after, total, (total - offset) - gain), (alpha if keep else None)
+
+    times = entry.position + jnp.arange(len(emissions), dtype=jnp.int32)
+    carry = (entry.log_alpha, entry.offset, entry.compensation)
+    (alpha, offset, compensation), history = lax.scan(step, carry, (emissions, times))
+    return Filtered(alpha, offset, compensation, entry.position + len(emissions)), history
+
+
+def close(scores: Scores, last: Filtered, lengths: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """After the last block: posterior of the states at the last position [states, batch] and log partition [batch]."""
+    ends = last.log_alpha + scores.final[:, None]
+    log_z = logsumexp(ends, axis=0) - last.compensation + last.offset
+    return jax.nn.softmax(ends, axis=0), jnp.where(lengths > 0, log_z, 0.0)
+
+
+def smooth_block(
+    kernel: Kernel, edges: jax.Array, history: jax.Array, at_end: jax.Array, position: jax.Array, lengths: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Posteriors of one block, from its last position to its first.
+
+    Args:
+        kernel: steps over the graph's edges.
+        edges: [edges] log weights.
+        history: [time, states, batch] from `filter_block`.
+        at_end: [states, batch] posterior at the block's last position (of a sequence that ended earlier: at its end).
+        position: [] int32, of the block's first position.
+        lengths: [batch] of the whole sequences.
+
+    Returns:
+        The posterior at the last position before the block [states, batch], the block's posteriors
+        [time, states, batch], and the expected number of uses of each edge [edges, batch] (into the block's
+        positions).
+
+    """
+
+    def step(
+        carry: tuple[jax.Array, jax.Array], inputs: tuple[jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        posterior, counts = carry
+        alpha, t = inputs
+        inside = t < lengths
+        before, crossing = kernel.smooth(edges, alpha, posterior)
+        counts = counts + jnp.where(inside & (t > 0), crossing, 0.0)
+        # rounding must not build up over a chromosome
+        before = before / jnp.maximum(jnp.sum(before, axis=0), 1e-30)
+        return (jnp.where(inside, before, posterior), counts), jnp.where(inside, posterior, 0.0)
+
+    times = position + jnp.arange(len(history), dtype=jnp.int32)
+    counts = jnp.zeros((len(edges), history.shape[2]), jnp.float32)
+    (before, counts), posteriors = lax.scan(step, (at_end, counts), (history, times), reverse=True)
+    return before, posteriors, counts
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _forward(graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array) -> jax.Array:
+    entry = start(graph, len(emissions))
+    last, _ = filter_block(kernel_of(graph), scores, entry, _time_major(emissions), lengths, keep=False)
+    return close(scores, last, lengths)[1]
+
+
+def _forward_fwd(
+    graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    entry = start(graph, len(emissions))
+    last, history = filter_block(kernel_of(graph), scores, entry, _time_major(emissions), lengths)
+    at_end, log_z = close(scores, last, lengths)
+    return log_z, (scores.edges, history, at_end, lengths)
+
+
+def _forward_bwd(
+    graph: Graph, residuals: tuple[jax.Array, ...], cotangent: jax.Array
+) -> tuple[Scores, jax.Array, None]:
+    edges, history, at_end, lengths = residuals
+    _, posteriors, counts = smooth_block(kernel_of(graph), edges, history, at_end, jnp.int32(0), lengths)
+    gradient = Scores(counts @ cotangent, posteriors[0] @ cotangent, jnp.where(lengths > 0, at_end, 0.0) @ cotangent)
+    return gradient, jnp.transpose(posteriors * cotangent, (2, 0, 1)), None
+
+
+_forward.defvjp(_forward_fwd, _forward_bwd)
+
+
+def _time_major(emissions: jax.Array) -> jax.Array:
+    """[batch, time, states] to [time, states, batch]."""
+    return jnp.transpose(emissions, (1, 2, 0)).astype(jnp.float32)

@@ -1,0 +1,66 @@
+"""Reads of BAM, CRAM and SAM files, through pysam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import InputError
+from ..features import Record
+from .letters import encode_checked
+from .regions import no_such_record, span_in
+
+
+def read_alignments(path: str, *, region: str | None = None, reference: str | None = None) -> Iterator[Record]:
+    """Every read once, as it came from the sequencer; mates are told apart by /1 and /2.
+
+    Secondary and supplementary records are left out; reads aligned to the reverse strand are turned back.
+
+    Args:
+        path: a file (no pipe).
+        region: only reads that overlap it; needs an index.
+        reference: the reference FASTA a CRAM file was compressed against.
+
+    Raises:
+        InputError: a damaged file, no index, or a reference that cannot be found.
+        UsageError: the region is not on a reference sequence of the file.
+    """
+    import pysam
+
+    verbosity = pysam.set_verbosity(0)  # htslib's own lines on stderr: the errors below say it
+    try:
+        with pysam.AlignmentFile(path, check_sq=False, reference_filename=reference) as file:
+            empty = True
+            for read in _reads(file, path, region):
+                if read.is_secondary or read.is_supplementary:
+                    continue
+                empty = False
+                name = _read_name(read)
+                sequence = (read.get_forward_sequence() or "").encode()
+                yield Record(name, encode_checked(sequence, source=path, record=name))
+            if empty and region is None:
+                raise InputError(f"{path} holds no records; give a file with reads")
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        remedy = "copy it again, or for CRAM give the reference FASTA it was made with"
+        raise InputError(f"{path}: the alignments cannot be read ({reason}); {remedy}") from error
+    finally:
+        pysam.set_verbosity(verbosity)
+
+
+def _reads(file: Any, path: str, region: str | None) -> Iterator[Any]:
+    if region is None:
+        return file.fetch(until_eof=True)
+    for name, length in zip(file.references, file.lengths, strict=True):
+        span = span_in(region, name, length)
+        if span is not None:
+            if not file.has_index():
+                raise InputError(f"{path}: a region needs an index; make one with: samtools index {path}")
+            return file.fetch(name, *span)
+    raise no_such_record(region, path)
+
+
+def _read_name(read: Any) -> str:
+    name = read.query_name or ""
+    mate = "/1" if read.is_read1 else "/2" if read.is_read2 else ""
+    return name if name.endswith(mate) else name + mate

@@ -1,0 +1,78 @@
+"""FASTA: reading genomes, writing coding sequences and proteins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO, TextIO
+
+from ..errors import InputError
+from ..features import Annotation, Gene, Record
+from ..sequence import decode
+from .derived import coding_sequence, gene_ids, protein
+from .letters import encode_checked
+
+_COLUMNS = 60
+
+
+def read_fasta(stream: BinaryIO, source: str) -> Iterator[Record]:
+    """Records of a FASTA stream, one in memory at a time.
+
+    Lines of any length and either line end, blank lines, blanks inside a sequence and records of no bases are fine.
+
+    Raises:
+        InputError: text before the first header, a header with no id, letters that are no nucleotides.
+    """
+    header, line_of_header = b"", 0
+    sequence = bytearray()
+    for number, line in enumerate(stream, 1):
+        if line.startswith(b">"):
+            if header:
+                yield _record(header, bytes(sequence), source, line_of_header)
+            header, line_of_header = line, number
+            sequence.clear()
+        elif header:
+            sequence += line
+        elif line.strip():
+            raise InputError(f"{source} is not FASTA: line {number} stands before the first line with '>'; remove it")
+    if header:
+        yield _record(header, bytes(sequence), source, line_of_header)
+
+
+def _record(header: bytes, lines: bytes, source: str, number: int) -> Record:
+    text = header[1:].rstrip()
+    if b"\r" in text:
+        raise InputError(f"{source}: line {number} ends in a bare carriage return; convert the line ends (mac2unix)")
+    if not text or text[:1].isspace():
+        raise InputError(f"{source}: the record at line {number} has no id; write one right after '>'")
+    word, *rest = text.split(None, 1)
+    try:
+        name = word.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source}: the id at line {number} is not UTF-8 text; rename the record") from error
+    sequence = lines.translate(None, b" \t\r\n\v\f")
+    description = rest[0].decode(errors="replace") if rest else ""
+    return Record(name, encode_checked(sequence, source=source, record=name), description)
+
+
+def write_cds_fasta(handle: TextIO, annotation: Annotation) -> None:
+    """Write the coding sequences of one record, stop codons included, 5' to 3'; unknown bases are N."""
+    for name, gene in zip(gene_ids(annotation), annotation.genes, strict=True):
+        _write(handle, name, gene, decode(coding_sequence(annotation.record, gene)))
+
+
+def write_protein_fasta(handle: TextIO, annotation: Annotation) -> None:
+    """Write the proteins of one record, without a letter for the stop codon; X where a codon holds unknown bases."""
+    for name, gene in zip(gene_ids(annotation), annotation.genes, strict=True):
+        _write(handle, name, gene, protein(annotation.record, gene))
+
+
+def _write(handle: TextIO, name: str, gene: Gene, sequence: str) -> None:
+    words = [name, f"{gene.seqid}:{gene.start + 1}-{gene.end}({gene.strand})"]
+    if gene.has_start:
+        words.append(f"start_type={gene.start_codon}")
+    words.append(f"score={gene.score:.4f}")
+    # two digits as in Prodigal: left end, right end
+    words.append(f"partial={int(gene.partial_left)}{int(gene.partial_right)}")
+    handle.write(f">{' '.join(words)}\n")
+    for i in range(0, len(sequence), _COLUMNS):
+        handle.write(sequence[i : i + _COLUMNS] + "\n")

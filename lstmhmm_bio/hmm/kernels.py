@@ -1,12 +1,17 @@
 """One time step of the recursions on a sparse graph, in two shapes.
 
 Scores are [states, batch]: the batch is innermost, so that a step vectorises over it. `Unrolled` writes the edges out
-at trace time, which lets states with one predecessor cost no exponential; `Gathered` pads the predecessor lists, which
-compiles fast for hundreds of states. Both compute the same sums in the same order.
+at trace time, so that a state with one predecessor costs no exponential; `Gathered` pads the predecessor lists, which
+compiles fast for hundreds of states. They agree: exactly in integers, up to rounding in floats.
+
+On a CPU a step of a small batch costs mostly the dispatch of its few small XLA kernels, unless XLA compiles the whole
+loop into one. It does so for loop bodies that touch at most 1 kB; the flag in `benchmarks/hmm_speed.py` raises that limit,
+which makes long sequences several times faster.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Protocol
@@ -20,17 +25,32 @@ from .graph import Graph
 
 #: graphs up to this many states are unrolled
 UNROLLED_STATES = 100
+#: fixed-point Viterbi scores never fall further than this behind the best
+FLOOR = -(2**30)
 
 
 class Kernel(Protocol):
-    """Steps over the edges of a graph. `edges` are [edges] log weights."""
+    """Steps over the edges of a graph. `edges` are [edges] log weights, float32 or (`max_sum`) fixed-point int32."""
 
     def log_sum(self, edges: jax.Array, scores: jax.Array) -> jax.Array:
-        """Log of the sum over predecessors of exp(score + edge), [states, batch]; `NEG`-like where there are none."""
+        """Log of the sum over predecessors of exp(score + edge), [states, batch]."""
+
+    def max_sum(self, edges: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Maximum over predecessors of score + edge [states, batch], and the back-pointers [words, batch] uint32.
+
+        Of equal predecessors the one with the lowest index wins; see `PointerLayout`.
+        """
 
     def smooth(self, edges: jax.Array, scores: jax.Array, posterior: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """One step back: posterior of the states at t - 1 [states, batch] and of the transitions from t - 1 to t
-        [edges, batch], given the filtered scores at t - 1 and the posterior of the states at t.
+        """One step back.
+
+        Args:
+            edges: [edges] log weights.
+            scores: [states, batch] filtered scores at t - 1.
+            posterior: [states, batch] at t.
+
+        Returns:
+            The posterior of the states at t - 1 [states, batch] and of the transitions into t [edges, batch].
         """
 
 
@@ -40,25 +60,84 @@ def kernel_of(graph: Graph) -> Kernel:
 
 
 @dataclass(frozen=True)
+class PointerLayout:
+    """How the back-pointers of one position are packed: every state owns as many bits of a 32-bit word as its choice
+    of predecessors needs, none if there is no choice.
+    """
+
+    graph: Graph
+
+    @cached_property
+    def bits(self) -> NDArray[np.uint32]:
+        """[states] bits owned."""
+        return np.array([max(0, len(arcs) - 1).bit_length() for arcs in self.graph.predecessors], np.uint32)
+
+    @cached_property
+    def word(self) -> NDArray[np.int32]:
+        """[states] index of the word."""
+        return self._places[0]
+
+    @cached_property
+    def shift(self) -> NDArray[np.uint32]:
+        """[states] lowest bit owned in the word."""
+        return self._places[1].astype(np.uint32)
+
+    @property
+    def words(self) -> int:
+        """Words per position."""
+        return int(self.word.max()) + 1
+
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        word, shift = 0, 0
+        places = []
+        for bits in self.bits.tolist():
+            if shift + bits > 32:
+                word, shift = word + 1, 0
+            places.append((word, shift % 32 if bits == 0 else shift))
+            shift += bits
+        table = np.array(places, np.int32)
+        return table[:, 0], table[:, 1]
+
+    def pack(self, slots: Sequence[jax.Array | None], batch: int) -> jax.Array:
+        """Words [words, batch] from each state's slot [batch] uint32 in its predecessor list (None: no choice)."""
+        rows = [jnp.zeros(batch, jnp.uint32)] * self.words
+        for word, shift, slot in zip(self.word, self.shift, slots, strict=True):
+            if slot is not None:
+                rows[word] = rows[word] | (slot << shift)
+        return jnp.stack(rows)
+
+
+@dataclass(frozen=True)
 class Unrolled:
     """Edges written out at trace time."""
 
     graph: Graph
 
     def log_sum(self, edges: jax.Array, scores: jax.Array) -> jax.Array:
-        nothing = jnp.full_like(scores[0], _NOTHING)
-        incoming = ([scores[arc.state] + edges[arc.edge] for arc in arcs] for arcs in self.graph.predecessors)
-        return jnp.stack([_log_sum(terms) if terms else nothing for terms in incoming])
+        return jnp.stack([_log_sum(terms) for terms in self._terms(edges, scores)])
+
+    def max_sum(self, edges: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+        choices = [_first_maximum(terms) for terms in self._terms(edges, scores)]
+        words = PointerLayout(self.graph).pack([slot for _, slot in choices], scores.shape[1])
+        return jnp.stack([best for best, _ in choices]), words
 
     def smooth(self, edges: jax.Array, scores: jax.Array, posterior: jax.Array) -> tuple[jax.Array, jax.Array]:
         crossing: list[jax.Array] = [posterior[0]] * len(self.graph.edges)
-        for state, arcs in enumerate(self.graph.predecessors):
-            shares = _softmax([scores[arc.state] + edges[arc.edge] for arc in arcs])
-            for arc, share in zip(arcs, shares, strict=True):
-                crossing[arc.edge] = posterior[state] if share is None else posterior[state] * share
+        for state, (arcs, terms) in enumerate(zip(self.graph.predecessors, self._terms(edges, scores), strict=True)):
+            if len(arcs) == 1:
+                crossing[arcs[0].edge] = posterior[state]
+            elif arcs:
+                for arc, share in zip(arcs, _softmax(terms), strict=True):
+                    crossing[arc.edge] = posterior[state] * share
         nothing = jnp.zeros_like(posterior[0])
         before = [sum((crossing[arc.edge] for arc in arcs), nothing) for arcs in self.graph.successors]
         return jnp.stack(before), jnp.stack(crossing)
+
+    def _terms(self, edges: jax.Array, scores: jax.Array) -> list[list[jax.Array]]:
+        """For each state the scores that arrive over each of its incoming edges, or one that is out of the running."""
+        nothing = jnp.full_like(scores[0], _nothing(scores.dtype))
+        return [[scores[arc.state] + edges[arc.edge] for arc in arcs] or [nothing] for arcs in self.graph.predecessors]
 
 
 @dataclass(frozen=True)
@@ -68,13 +147,13 @@ class Gathered:
     graph: Graph
 
     @cached_property
-    def _source(self) -> NDArray[np.int32]:
-        """[slots, states] predecessor of each state, 0 where there are fewer."""
+    def source(self) -> NDArray[np.int32]:
+        """[slots, states] predecessors of each state, 0 where there are fewer."""
         return _padded([[arc.state for arc in arcs] for arcs in self.graph.predecessors], 0)
 
     @cached_property
-    def _incoming(self) -> NDArray[np.int32]:
-        """[slots, states] edge from that predecessor, -1 where there are fewer."""
+    def edge(self) -> NDArray[np.int32]:
+        """[slots, states] edges from these predecessors, -1 where there are fewer."""
         return _padded([[arc.edge for arc in arcs] for arcs in self.graph.predecessors], -1)
 
     @cached_property
@@ -82,56 +161,73 @@ class Gathered:
         """[slots, states] outgoing edges of each state, the number of edges where there are fewer."""
         return _padded([[arc.edge for arc in arcs] for arcs in self.graph.successors], len(self.graph.edges))
 
-    def _terms(self, edges: jax.Array, scores: jax.Array) -> list[jax.Array]:
-        extended = jnp.append(edges, jnp.asarray(_NOTHING, edges.dtype))
-        return [
-            scores[source] + extended[edge][:, None] for source, edge in zip(self._source, self._incoming, strict=True)
-        ]
+    @cached_property
+    def _place(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """(slot, state) of each edge in `edge`."""
+        slot, target = np.nonzero(self.edge >= 0)
+        order = np.argsort(self.edge[slot, target])
+        return slot[order], target[order]
 
     def log_sum(self, edges: jax.Array, scores: jax.Array) -> jax.Array:
         return _log_sum(self._terms(edges, scores))
 
+    def max_sum(self, edges: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+        best, slot = _first_maximum(self._terms(edges, scores))
+        layout = PointerLayout(self.graph)
+        if slot is None:
+            return best, layout.pack([None] * len(best), best.shape[1])
+        shifted = slot << layout.shift[:, None]
+        rows = [jnp.sum(shifted[layout.word == word], axis=0, dtype=jnp.uint32) for word in range(layout.words)]
+        return best, jnp.stack(rows)
+
     def smooth(self, edges: jax.Array, scores: jax.Array, posterior: jax.Array) -> tuple[jax.Array, jax.Array]:
-        shares = _softmax(self._terms(edges, scores))
-        if shares[0] is None:
-            shares = [jnp.ones_like(scores)]
-        crossing = jnp.stack([share * posterior for share in shares if share is not None])
-        slot, target = self._slots
-        by_edge = crossing[slot, target]
-        padded = jnp.concatenate([by_edge, jnp.zeros_like(by_edge[:1])])
-        return sum(padded[edge] for edge in self._outgoing), by_edge
+        by_slot = jnp.stack([share * posterior for share in _softmax(self._terms(edges, scores))])
+        crossing = by_slot[self._place]
+        padded = jnp.concatenate([crossing, jnp.zeros_like(crossing[:1])])
+        return reduce(jnp.add, [padded[edge] for edge in self._outgoing]), crossing
 
-    @cached_property
-    def _slots(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """For each edge its place in the predecessor lists."""
-        slot, target = np.nonzero(self._incoming >= 0)
-        order = np.argsort(self._incoming[slot, target])
-        return slot[order], target[order]
+    def _terms(self, edges: jax.Array, scores: jax.Array) -> list[jax.Array]:
+        """For each slot [states, batch] what arrives from that predecessor."""
+        nothing = jnp.asarray(_nothing(scores.dtype), scores.dtype)
+        return [
+            jnp.where((edge >= 0)[:, None], scores[source] + edges[edge][:, None], nothing)
+            for source, edge in zip(self.source, self.edge, strict=True)
+        ]
 
 
-#: log score of a missing predecessor: below any that a mask can leave
-_NOTHING = -1e30
+def _nothing(dtype: np.dtype) -> float:
+    """Score of a missing predecessor: below any that masks can leave, and far enough from overflow."""
+    return -1e30 if jnp.issubdtype(dtype, jnp.floating) else FLOOR - 2**24
 
 
 def _log_sum(terms: list[jax.Array]) -> jax.Array:
     if len(terms) == 1:
         return terms[0]
     top = reduce(jnp.maximum, terms)
-    return top + jnp.log(sum(jnp.exp(x - top) for x in terms))
+    return top + jnp.log(reduce(jnp.add, [jnp.exp(x - top) for x in terms]))
 
 
-def _softmax(terms: list[jax.Array]) -> list[jax.Array | None]:
-    """Shares of the terms' exponentials; None stands for the whole."""
-    if len(terms) < 2:
-        return [None] * len(terms)
+def _softmax(terms: list[jax.Array]) -> list[jax.Array]:
+    """Shares of the terms' exponentials in their sum."""
     top = reduce(jnp.maximum, terms)
     parts = [jnp.exp(x - top) for x in terms]
-    total = sum(parts)
-    return [part / total for part in parts]
+    scale = 1 / reduce(jnp.add, parts)
+    return [part * scale for part in parts]
+
+
+def _first_maximum(terms: list[jax.Array]) -> tuple[jax.Array, jax.Array | None]:
+    """The maximum and the number of the first term that has it (uint32; None if there is but one term)."""
+    if len(terms) == 1:
+        return terms[0], None
+    best, slot = terms[0], jnp.zeros(terms[0].shape, jnp.uint32)
+    for i, term in enumerate(terms[1:], 1):
+        slot = jnp.where(term > best, jnp.uint32(i), slot)
+        best = jnp.maximum(term, best)
+    return best, slot
 
 
 def _padded(rows: list[list[int]], fill: int) -> NDArray[np.int32]:
-    """Rows as columns of one array, padded to the longest."""
+    """Rows as the columns of one array, padded to the longest."""
     table = np.full((max(1, *map(len, rows)), len(rows)), fill, np.int32)
     for i, row in enumerate(rows):
         table[: len(row), i] = row

@@ -14,6 +14,7 @@ allow no path at all, results are finite and meaningless, and the log partition 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from jax.scipy.special import logsumexp
 
 from .graph import Graph, Scores
 from .kernels import Kernel, kernel_of
+
+_Carry = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class Filtered(NamedTuple):
@@ -73,15 +76,80 @@ def forward_backward(
 ) -> tuple[jax.Array, jax.Array]:
     """Log partition [batch] and posterior probabilities of the states [batch, time, states], 0 at padding."""
     kernel = kernel_of(graph)
-    last, history = filter_block(kernel, scores, start(graph, len(emissions)), _time_major(emissions), lengths)
+    last, history = filter_block(kernel, scores, start(graph, len(emissions)), time_major(emissions), lengths)
     at_end, log_z = close(scores, last, lengths)
     _, posteriors, _ = smooth_block(kernel, scores.edges, history, at_end, jnp.int32(0), lengths)
     return log_z, jnp.transpose(posteriors, (2, 0, 1))
 
 
+def posteriors_blockwise(
+    graph: Graph,
+    scores: Scores,
+    block: Callable[[int], jax.Array],
+    blocks: int,
+    lengths: jax.Array,
+    groups: jax.Array | None = None,
+) -> tuple[jax.Array, Iterator[tuple[int, jax.Array]]]:
+    """Posterior decoding of long sequences in the memory of a few blocks.
+
+    Exact: forward keeps its state at the block borders only, and on the way back every block's forward is computed
+    again. `block` is thus called twice per block.
+
+    Args:
+        graph: the topology.
+        scores: log weights of the transitions.
+        block: gives the emissions [batch, time, states] of the i-th block, the same at every call. Every new shape is
+            compiled once; pad the last block.
+        blocks: how many there are.
+        lengths: [batch] int32 of the whole sequences; what lies beyond is padding.
+        groups: [states, groups] weights, to get sums over groups of states instead of states.
+
+    Returns:
+        Log partition [batch], and an iterator, from the last block to the first, over (block, posteriors
+        [batch, time, states or groups], 0 at padding).
+    """
+    lengths = jnp.asarray(lengths, jnp.int32)
+    entry = start(graph, len(lengths))
+    entries = []
+    for i in range(blocks):
+        entries.append(entry)
+        entry = _filter_once(graph, scores, entry, block(i), lengths)
+    at_end, log_z = close(scores, entry, lengths)
+
+    def backwards(at_end: jax.Array) -> Iterator[tuple[int, jax.Array]]:
+        for i in reversed(range(blocks)):
+            at_end, posteriors = _filter_and_smooth(graph, scores, entries.pop(), block(i), lengths, at_end, groups)
+            yield i, posteriors
+
+    return log_z, backwards(at_end)
+
+
+@partial(jax.jit, static_argnums=0)
+def _filter_once(graph: Graph, scores: Scores, entry: Filtered, emissions: jax.Array, lengths: jax.Array) -> Filtered:
+    return filter_block(kernel_of(graph), scores, entry, time_major(emissions), lengths, keep=False)[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def _filter_and_smooth(
+    graph: Graph,
+    scores: Scores,
+    entry: Filtered,
+    emissions: jax.Array,
+    lengths: jax.Array,
+    at_end: jax.Array,
+    groups: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
+    kernel = kernel_of(graph)
+    _, history = filter_block(kernel, scores, entry, time_major(emissions), lengths)
+    before, posteriors, _ = smooth_block(kernel, scores.edges, history, at_end, entry.position, lengths)
+    if groups is not None:
+        return before, jnp.einsum("tsb,sg->btg", posteriors, groups, precision="highest")
+    return before, jnp.transpose(posteriors, (2, 0, 1))
+
+
 def filter_block(
     kernel: Kernel, scores: Scores, entry: Filtered, emissions: jax.Array, lengths: jax.Array, *, keep: bool = True
-) -> tuple[Filtered, jax.Array | None]:
+) -> tuple[Filtered, jax.Array]:
     """Forward over one block of positions.
 
     Args:
@@ -93,11 +161,12 @@ def filter_block(
         keep: return the history too, which `smooth_block` needs.
 
     Returns:
-        The state after the block and the history: [time, states, batch] log_alpha *before* each position.
+        The state after the block and the history: [time, states, batch] log_alpha *before* each position (empty
+        without `keep`).
 
     """
 
-    def step(carry: tuple[jax.Array, ...], inputs: tuple[jax.Array, jax.Array]) -> tuple[tuple[jax.Array, ...], ...]:
+    def step(carry: _Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[_Carry, jax.Array]:
         alpha, offset, compensation = carry
         emission, t = inputs
         # the maximum of the step before: that of this one would have to be computed before any state is finished
@@ -107,7 +176,7 @@ def filter_block(
         after = jnp.where(inside, arrived + emission - top, alpha)
         gain = jnp.where(inside, top, 0.0) - compensation
         total = offset + gain
-        return (after, total, (total - offset) - gain), (alpha if keep else None)
+        return (after, total, (total - offset) - gain), alpha if keep else jnp.zeros((0,))
 
     times = entry.position + jnp.arange(len(emissions), dtype=jnp.int32)
     carry = (entry.log_alpha, entry.offset, entry.compensation)
@@ -163,7 +232,7 @@ def smooth_block(
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _forward(graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array) -> jax.Array:
     entry = start(graph, len(emissions))
-    last, _ = filter_block(kernel_of(graph), scores, entry, _time_major(emissions), lengths, keep=False)
+    last, _ = filter_block(kernel_of(graph), scores, entry, time_major(emissions), lengths, keep=False)
     return close(scores, last, lengths)[1]
 
 
@@ -171,7 +240,7 @@ def _forward_fwd(
     graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     entry = start(graph, len(emissions))
-    last, history = filter_block(kernel_of(graph), scores, entry, _time_major(emissions), lengths)
+    last, history = filter_block(kernel_of(graph), scores, entry, time_major(emissions), lengths)
     at_end, log_z = close(scores, last, lengths)
     return log_z, (scores.edges, history, at_end, lengths)
 
@@ -188,6 +257,6 @@ def _forward_bwd(
 _forward.defvjp(_forward_fwd, _forward_bwd)
 
 
-def _time_major(emissions: jax.Array) -> jax.Array:
+def time_major(emissions: jax.Array) -> jax.Array:
     """[batch, time, states] to [time, states, batch]."""
     return jnp.transpose(emissions, (1, 2, 0)).astype(jnp.float32)

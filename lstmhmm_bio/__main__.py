@@ -1,0 +1,5 @@
+"""`python -m lstmhmm_bio` is `lstmhmm`."""
+
+from .cli import main
+
+main()

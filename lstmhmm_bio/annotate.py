@@ -1,0 +1,163 @@
+"""Gene annotation: the pipeline from records to genes, as a library.
+
+    model = load_model()
+    annotator = Annotator(model)
+    calibration = annotator.calibrate(read_records("genome.fa"))
+    for annotation in annotator.annotate(read_records("genome.fa"), calibration):
+        ...
+
+Two passes (self-calibration): the first decodes a sample of the genome with tables expected from its GC content, and
+counts codon usage and start context on the confident genes it finds; the second decodes everything with these tables.
+In metagenomes, where every record may come from another organism, the first pass' tables serve alone (`meta`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import calibration as cal
+from .calibration import Counts, Tables
+from .decoding import decode_records
+from .features import Annotation, Gene, Record
+from .hmm.grammars import bacteria
+from .model import Model
+from .scoring import Scorer
+from .sequence import GeneticCode, reverse_complement
+
+#: shortest gene reported, in bases, stop codon included (Prodigal's limits): whole, and running off a record
+MIN_LENGTH = 90
+MIN_LENGTH_PARTIAL = 60
+#: the first pass reads at most this many pieces of this many bases
+PIECE = 30_000
+PIECES = 40
+#: a gene of the first pass teaches the tables if it is at least this sure and this long
+CONFIDENT = 0.9
+CONFIDENT_LENGTH = 180
+CONFIDENT_START = 0.6
+#: records are handled in groups of about this many bases
+GROUP = 8_000_000
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a genome's own genes say: counts, GC content, genetic code."""
+
+    counts: Counts
+    gc: float
+    genetic_code: int
+
+    def tables(self, model: Model) -> Tables:
+        """Log-odds tables for a model."""
+        return cal.tables(self.counts, model.prior.at(self.gc), self.gc)
+
+
+class Annotator:
+    """Finds genes with one model under one genetic code.
+
+    Args:
+        model: from `load_model`.
+        genetic_code: NCBI table number.
+        min_length: shortest gene reported, bases; partial genes may be a third shorter.
+    """
+
+    def __init__(self, model: Model, *, genetic_code: int = 11, min_length: int = MIN_LENGTH) -> None:
+        self.model, self.min_length = model, min_length
+        self.code = GeneticCode.from_number(genetic_code)
+        self._scorer = Scorer(model, self.code)
+        self._scores = bacteria.GRAPH.scores(model.params.transitions)
+
+    def calibrate(self, records: Iterable[Record], *, rounds: int = 1) -> Calibration:
+        """First pass: the genome's own tables, a pure function of all its records.
+
+        Args:
+            records: the genome.
+            rounds: how often the sample is decoded and counted, each time with the tables of the round before.
+        """
+        sample, histogram = _sample(records)
+        known = histogram[:4].sum()
+        gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
+        calibration = Calibration(Counts.zeros(), gc, self.code.number)
+        for _ in range(rounds):
+            tables = calibration.tables(self.model)
+            tracks = self._scorer(sample, lambda _, tables=tables: tables)
+            genes = decode_records(sample, tracks, self.code, self._scores)
+            counts = Counts.zeros()
+            for record, found in zip(sample, genes, strict=True):
+                counts = counts + self._count(record, found)
+            calibration = replace(calibration, counts=counts)
+        return calibration
+
+    def _count(self, record: Record, genes: list[Gene]) -> Counts:
+        total = replace(Counts.zeros(), background=cal.background_counts(record.codes))
+        for strand in "+-":
+            codes = record.codes if strand == "+" else reverse_complement(record.codes)
+            sure = [
+                g
+                for g in genes
+                if g.strand == strand and g.score >= CONFIDENT and g.has_stop and g.length >= CONFIDENT_LENGTH
+            ]
+            if not sure:
+                continue
+            n = len(record)
+            ends = [(g.start, g.end) if strand == "+" else (n - g.end, n - g.start) for g in sure]
+            starts, stops = (np.array(x, np.int64) for x in zip(*ends, strict=True))
+            has_start = np.array([g.has_start and g.start_score >= CONFIDENT_START for g in sure])
+            total = total + cal.count(codes, starts, stops, has_start, self.code)
+        return total
+
+    def annotate(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Annotation]:
+        """Second pass: the genes of each record, in input order.
+
+        Args:
+            records: sequences.
+            calibration: of the genome they belong to; None for a metagenome (each record by its own GC content).
+        """
+        tables = calibration.tables(self.model) if calibration else None
+        for group in _groups(records):
+            tracks = self._scorer(group, lambda i, group=group: tables or self._prior_tables(group[i]))
+            for record, genes in zip(group, decode_records(group, tracks, self.code, self._scores), strict=True):
+                yield Annotation(record, tuple(g for g in genes if self._long_enough(g)))
+
+    def _prior_tables(self, record: Record) -> Tables:
+        gc = cal.gc_content(record.codes)
+        return cal.tables(Counts.zeros(), self.model.prior.at(gc), gc)
+
+    def _long_enough(self, gene: Gene) -> bool:
+        whole = gene.has_start and gene.has_stop
+        return gene.length >= (self.min_length if whole else self.min_length * MIN_LENGTH_PARTIAL // MIN_LENGTH)
+
+
+def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Consecutive records, together at least `GROUP` bases."""
+    group: list[Record] = []
+    bases = 0
+    for record in records:
+        group.append(record)
+        bases += len(record)
+        if bases >= GROUP:
+            yield group
+            group, bases = [], 0
+    if group:
+        yield group
+
+
+def _sample(records: Iterable[Record]) -> tuple[list[Record], np.ndarray]:
+    """The pieces that the first pass reads, chosen by a hash of their place, and the base counts of everything."""
+    kept: list[tuple[int, str, int, Record]] = []  # a heap with the largest hash on top
+    histogram = np.zeros(5, np.int64)
+    for record in records:
+        histogram += np.bincount(record.codes, minlength=5)
+        for n, start in enumerate(range(0, len(record), PIECE)):
+            rank = int.from_bytes(hashlib.blake2b(f"{record.id}:{n}".encode(), digest_size=8).digest(), "big")
+            if len(kept) == PIECES and -rank <= kept[0][0]:
+                continue
+            piece = Record(f"{record.id}:{n}", record.codes[start : start + PIECE].copy())
+            heapq.heappush(kept, (-rank, record.id, n, piece))
+            if len(kept) > PIECES:
+                heapq.heappop(kept)
+    return [piece for *_, piece in sorted(kept, key=lambda k: k[:3])], histogram

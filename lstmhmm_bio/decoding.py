@@ -1,0 +1,182 @@
+"""From score tracks to genes: exact Viterbi paths, and posteriors for the scores.
+
+Both strands are decoded at once as a batch of two. Records of similar length share a batch; long ones are decoded
+block by block in bounded memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from .features import Gene, Record
+from .hmm.grammars import bacteria
+from .hmm.graph import NEG, Scores
+from .hmm.recursions import forward_backward, posteriors_blockwise
+from .hmm.viterbi import ViterbiDecoder, viterbi
+from .scoring import UNITS, Tracks
+from .sequence import GeneticCode, decode, kmer_indices, reverse_complement
+from .windows import LONG, SHORT
+
+#: positions per block of a long record
+BLOCK = 1 << 16
+#: records per batch of short ones, by padded length
+_BATCH_BASES = 1 << 19
+
+#: what posteriors are summed to: a stop codon ends here, a start codon begins here, codon position 1, 2, 3
+_GROUPS = np.array(
+    [
+        [any(letter in state for letter in letters) for letters in ("T", "S", "1S", "2", "3T")]
+        for state in bacteria.STATES
+    ],
+    np.float32,
+)
+_STOP, _START, _FIRST_POSITION = 0, 1, 2
+
+
+class _StrandSignals:
+    """Codon masks of both strands of a record."""
+
+    def __init__(self, record: Record, code: GeneticCode) -> None:
+        self.codes = (record.codes, reverse_complement(record.codes))
+        is_start = np.concatenate([code.is_start, [False]])
+        is_stop = np.concatenate([code.is_stop, [False]])
+        codons = [kmer_indices(c, 3) for c in self.codes]
+        self.starts_here = np.stack([is_start[c] for c in codons])
+        stop = np.stack([is_stop[c] for c in codons])
+        self.stop_ends_here = np.zeros_like(stop)
+        self.stop_ends_here[:, 2:] = stop[:, :-2]
+
+
+@jax.jit
+def _emissions(coding: jax.Array, start: jax.Array, starts_here: jax.Array, stop_ends_here: jax.Array) -> jax.Array:
+    scale = jnp.float32(1 / UNITS)
+    return bacteria.emissions(coding * scale, start * scale, starts_here, stop_ends_here, impossible=NEG)
+
+
+def decode_records(
+    records: Sequence[Record], tracks: Sequence[Tracks], code: GeneticCode, scores: Scores
+) -> list[list[Gene]]:
+    """Genes of each record on both strands, sorted by position; every open reading frame the best path uses.
+
+    Args:
+        records: sequences.
+        tracks: their scores.
+        code: genetic code.
+        scores: transition scores of `bacteria.GRAPH`.
+    """
+    genes: list[list[Gene]] = [[] for _ in records]
+    short: dict[int, list[int]] = {}
+    for i, record in enumerate(records):
+        size = next((s for s in (*SHORT, LONG) if len(record) <= s), None)
+        if size is None:
+            genes[i] = _decode_long(record, tracks[i], code, scores)
+        elif len(record):
+            short.setdefault(size, []).append(i)
+    for size, members in sorted(short.items()):
+        per_call = _BATCH_BASES // size // 2
+        for k in range(0, len(members), per_call):
+            part = members[k : k + per_call]
+            found = _decode_short(size, per_call, [records[i] for i in part], [tracks[i] for i in part], code, scores)
+            for i, g in zip(part, found, strict=True):
+                genes[i] = g
+    return genes
+
+
+def _decode_long(record: Record, tracks: Tracks, code: GeneticCode, scores: Scores) -> list[Gene]:
+    length = len(record)
+    signals = _StrandSignals(record, code)
+    blocks = -(-length // BLOCK)
+
+    def block(i: int) -> jax.Array:
+        a, b = i * BLOCK, min((i + 1) * BLOCK, length)
+
+        def padded(x: NDArray) -> NDArray:
+            width = [(0, 0), (0, BLOCK - (b - a))] + [(0, 0)] * (x.ndim - 2)
+            return np.pad(x[:, a:b], width)
+
+        return _emissions(*map(padded, (tracks.coding, tracks.start, signals.starts_here, signals.stop_ends_here)))
+
+    decoder = ViterbiDecoder(bacteria.GRAPH, scores, batch=2, recompute=block)
+    pieces = [decoder.push(block(i), min(BLOCK, length - i * BLOCK)) for i in range(blocks)]
+    _, rest = decoder.finish()
+    paths = np.concatenate([*pieces, rest], axis=1)
+    posteriors = np.empty((2, length, _GROUPS.shape[1]), np.float32)
+    lengths = jnp.full(2, length, jnp.int32)
+    _, backwards = posteriors_blockwise(bacteria.GRAPH, scores, block, blocks, lengths, jnp.asarray(_GROUPS))
+    for i, values in backwards:
+        a, b = i * BLOCK, min((i + 1) * BLOCK, length)
+        posteriors[:, a:b] = values[:, : b - a]
+    return _genes(record, signals, paths, posteriors, code)
+
+
+@partial(jax.jit, static_argnums=0)
+def _grouped_posteriors(graph: bacteria.Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array) -> jax.Array:
+    _, posteriors = forward_backward(graph, scores, emissions, lengths)
+    return jnp.einsum("bts,sg->btg", posteriors, _GROUPS, precision="highest")
+
+
+def _decode_short(
+    size: int, rows: int, records: list[Record], tracks: list[Tracks], code: GeneticCode, scores: Scores
+) -> list[list[Gene]]:
+    """Decodes records of at most `size` bases as one batch of 2 * rows strands."""
+    signals = [_StrandSignals(r, code) for r in records]
+    lengths = np.zeros(2 * rows, np.int32)
+
+    def stack(values: Callable[[int], NDArray], shape: tuple[int, ...], dtype: type) -> NDArray:
+        out = np.zeros((2 * rows, size, *shape), dtype)
+        for i, record in enumerate(records):
+            out[2 * i : 2 * i + 2, : len(record)] = values(i)
+        return out
+
+    for i, record in enumerate(records):
+        lengths[2 * i : 2 * i + 2] = len(record)
+    emissions = _emissions(
+        stack(lambda i: tracks[i].coding, (3,), np.int16),
+        stack(lambda i: tracks[i].start, (), np.int16),
+        stack(lambda i: signals[i].starts_here, (), bool),
+        stack(lambda i: signals[i].stop_ends_here, (), bool),
+    )
+    _, paths = viterbi(bacteria.GRAPH, scores, emissions, jnp.asarray(lengths))
+    posteriors = np.asarray(_grouped_posteriors(bacteria.GRAPH, scores, emissions, jnp.asarray(lengths)))
+    out = []
+    for i, record in enumerate(records):
+        two = slice(2 * i, 2 * i + 2)
+        out.append(_genes(record, signals[i], paths[two, : len(record)], posteriors[two, : len(record)], code))
+    return out
+
+
+def _genes(
+    record: Record, signals: _StrandSignals, paths: NDArray[np.uint8], posteriors: NDArray[np.float32], code: GeneticCode
+) -> list[Gene]:
+    """Genes of both strands from paths [2, length] and posteriors [2, length, groups]."""
+    genes = []
+    for row, strand in enumerate("+-"):
+        found = bacteria.intervals(paths[row])
+        for s, e, has_start, has_stop in zip(*(x.tolist() for x in found), strict=True):
+            # a gene off the end is as sure as its reading frame is in its last codon
+            sure = posteriors[row, e - 1, _STOP if has_stop else _FIRST_POSITION + 2]
+            start_score, codon = float("nan"), ""
+            if has_start:
+                start_score = float(np.clip(posteriors[row, s, _START] / max(sure, 1e-6), 0, 1))
+                codon = decode(signals.codes[row][s : s + 3])
+            genes.append(
+                Gene(
+                    seqid=record.id,
+                    start=s if row == 0 else len(record) - e,
+                    end=e if row == 0 else len(record) - s,
+                    strand=strand,
+                    score=float(np.clip(sure, 0, 1)),
+                    partial_left=not (has_start if row == 0 else has_stop),
+                    partial_right=not (has_stop if row == 0 else has_start),
+                    start_score=start_score,
+                    start_codon=codon,
+                    genetic_code=code.number,
+                )
+            )
+    return sorted(genes, key=lambda g: (g.start, g.end, g.strand))

@@ -1,0 +1,241 @@
+"""The grammar of prokaryotic genes on one strand.
+
+Every state says which codon positions a base holds: none (``I``), one gene's, or two overlapping genes' at once. In a
+name, ``1`` ``2`` ``3`` are codon positions, ``S`` is the first base of a start codon (also position 1) and ``T`` the
+last base of a stop codon (also position 3). Two genes can only overlap in different frames, so a pair such as ``13``
+is unordered. The graph is decoded once per strand, on the strand's own 5' to 3' scores:
+
+- ``S`` is allowed only where a start codon of the genetic code begins, ``T`` only where a stop codon ends, and ``3``
+  only where none does: no decoded gene holds an in-frame stop.
+- Any codon position may come first or last: genes that run off either end of a contig.
+- Same-strand overlaps of any length are the pair states, the 1-base (``ST``) and 4-base (``S3`` ``12`` ``23`` ``1T``)
+  ones of operons among them. Three genes over one base, and a gene inside another of the same frame, cannot be said.
+- Overlaps of opposite strands need no states: the strands are decoded side by side.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from ...features import Gene
+from ..graph import Edge, Graph
+
+STATES = ("I", "S", "1", "2", "3", "T", "12", "S2", "13", "S3", "1T", "ST", "23", "2T")
+#: initial values of the tied transition weights (natural log scale); training fits them
+INITIAL_WEIGHTS = {
+    "stay": 0.0,  # fixed point of reference: every other weight is relative to it
+    "start": -4.0,
+    "start_adjacent": -4.0,
+    "start_overlap": -6.0,
+    "end": 0.0,
+    "partial_start": -5.0,
+    "partial_end": -5.0,
+}
+START_STATES = tuple(s for s in STATES if "S" in s)
+STOP_STATES = tuple(s for s in STATES if "T" in s)
+CODING_STATES = tuple(s for s in STATES if s != "I")
+INDEX = {s: i for i, s in enumerate(STATES)}
+#: states that a base may be in when nothing is known about it
+ANY = np.uint16((1 << len(STATES)) - 1)
+
+_NEXT = {"S": ("2",), "1": ("2",), "2": ("3", "T"), "3": ("1",), "T": ("",)}
+_NAME = {frozenset(s): s for s in STATES[1:]}
+
+
+def _edges() -> tuple[Edge, ...]:
+    edges = [Edge("I", "I", "stay"), Edge("I", "S", "start"), Edge("T", "I", "end"), Edge("T", "S", "start_adjacent")]
+    for state in STATES[1:]:
+        if state == "T":
+            continue
+        members = list(state)
+        followers = [_NEXT[members[0]]] if len(members) == 1 else [_NEXT[m] for m in members]
+        targets = {frozenset(a) for a in followers[0]}
+        for options in followers[1:]:
+            targets = {t | frozenset(o) for t in targets for o in options}
+        for target in sorted(_NAME[t] for t in targets if t in _NAME):
+            edges.append(Edge(state, target, "end" if "T" in state else "stay"))
+            # a second gene may begin inside one gene, in another frame
+            if len(state) == 1 and state != "S" and frozenset(target) | {"S"} in _NAME and not set(target) & {"1", "S"}:
+                edges.append(Edge(state, _NAME[frozenset(target) | {"S"}], "start_overlap"))
+    return tuple(edges)
+
+
+def _boundary(partial: str) -> tuple[tuple[str, str], ...]:
+    """Weights of beginning or ending a record in each state."""
+    open_ended = ("1", "2", "3", "12", "13", "23")
+    return (("I", "stay"), *((s, partial) for s in open_ended))
+
+
+GRAPH = Graph(
+    states=STATES,
+    edges=_edges(),
+    initial=(*_boundary("partial_start"), ("S", "start")),
+    final=(*_boundary("partial_end"), ("T", "end"), ("1T", "partial_end"), ("2T", "partial_end")),
+)
+
+
+def emissions(
+    coding: Array, start: Array, starts_here: Array, stop_ends_here: Array, *, impossible: float | int
+) -> Array:
+    """Scores of the states from the scores of what they are made of.
+
+    A state's emission is the log ratio of its scaled likelihood to that of the intergenic state, which is 0 by
+    construction; codon positions of two genes over one base add up.
+
+    Args:
+        coding: [..., time, 3] score of "codon position 1, 2, 3", tempered scaled-likelihood ratios.
+        start: [..., time] score of a start codon that begins here.
+        starts_here: [..., time] bool, a start codon begins here.
+        stop_ends_here: [..., time] bool, the last base of a stop codon.
+        impossible: score of what the sequence forbids.
+
+    Returns:
+        [..., time, states] in the order of `STATES`.
+    """
+    one, two, three = coding[..., 0], coding[..., 1], coding[..., 2]
+    parts = {
+        "1": one,
+        "2": two,
+        "S": jnp.where(starts_here, one + start, impossible),
+        "3": jnp.where(stop_ends_here, impossible, three),
+        "T": jnp.where(stop_ends_here, three, impossible),
+    }
+    columns = [jnp.zeros_like(one)]
+    for state in STATES[1:]:
+        total = parts[state[0]] if len(state) == 1 else parts[state[0]] + parts[state[1]]
+        columns.append(jnp.maximum(total, impossible))
+    return jnp.stack(columns, axis=-1)
+
+
+def lattice(length: int, genes: list[Gene]) -> tuple[NDArray[np.uint16], list[Gene]]:
+    """The states that labelled genes allow at each base of one strand.
+
+    Args:
+        length: bases of the record.
+        genes: genes of ONE strand, in that strand's own 5' to 3' coordinates (strand "+").
+
+    Returns:
+        [length] bit sets over `STATES` (bit i allows state i), and the genes the grammar cannot represent (three over
+        one base, or two in one frame); their bases allow anything.
+    """
+    role = np.zeros((2, length), np.uint8)  # of up to two genes: 0 none, 1.. = index into "S123T" + 1
+    free = np.zeros(length, bool)
+    left_out: list[Gene] = []
+    for gene in sorted(genes, key=lambda g: (g.start, g.end)):
+        span = slice(gene.start, gene.end)
+        track = next((r for r in role if not r[span].any()), None)
+        if track is None or gene.length % 3:
+            left_out.append(gene)
+            free[span] = True
+            continue
+        track[span] = np.tile(np.array([2, 3, 4], np.uint8), gene.length // 3)
+        if gene.has_start:
+            track[gene.start] = 1
+        if gene.has_stop:
+            track[gene.end - 1] = 5
+    table = np.full((6, 6), ANY, np.uint16)  # pairs without a state are unrepresentable
+    letters = "-S123T"
+    for a in range(6):
+        for b in range(6):
+            names = frozenset(letters[a] + letters[b]) - {"-"}
+            if not names:
+                table[a, b] = 1 << INDEX["I"]
+            elif names in _NAME and (a == 0 or b == 0 or a != b):
+                table[a, b] = 1 << INDEX[_NAME[names]]
+    allowed = table[role[0], role[1]]
+    _free_forbidden_steps(allowed)
+    clash = (role[0] > 0) & (role[1] > 0) & (allowed == ANY)
+    left_out += [g for g in genes if g not in left_out and clash[g.start : g.end].any()]
+    allowed[free] = ANY
+    return allowed, left_out
+
+
+def _free_forbidden_steps(allowed: NDArray[np.uint16]) -> None:
+    """Allows anything on both sides of a labelled step that no edge makes (in place)."""
+    possible = np.zeros((len(STATES), len(STATES)), bool)
+    for edge in GRAPH.edges:
+        possible[INDEX[edge.source], INDEX[edge.target]] = True
+    known = allowed != ANY
+    state = np.zeros(len(allowed), np.int64)
+    state[known] = np.log2(allowed[known]).astype(np.int64)
+    bad = np.flatnonzero(known[:-1] & known[1:] & ~possible[state[:-1], state[1:]])
+    for offset in range(-3, 5):  # room for a path to change over
+        allowed[np.clip(bad + offset, 0, len(allowed) - 1)] = ANY
+
+
+class Intervals(NamedTuple):
+    """Genes of one strand in its own coordinates, sorted by start: [genes] each.
+
+    `start` and `end` span whole codons; a gene without its start codon (stop codon) runs off the beginning (end).
+    """
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    has_start: NDArray[np.bool_]
+    has_stop: NDArray[np.bool_]
+
+
+def _members() -> tuple[NDArray[np.int8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each state: codon positions 0..2 present [states, 3], and which of them begin or end a gene."""
+    present = np.zeros((len(STATES) + 1, 3), np.int8)
+    begins, ends = np.zeros((2, len(STATES) + 1, 3), bool)
+    for i, state in enumerate(STATES):
+        for letter in state.replace("I", ""):
+            position = {"S": 0, "1": 0, "2": 1, "3": 2, "T": 2}[letter]
+            present[i, position] = 1
+            begins[i, position] |= letter == "S"
+            ends[i, position] |= letter == "T"
+    return present, begins, ends
+
+
+_PRESENT, _BEGINS, _ENDS = _members()
+#: path value for a base whose state is unknown (in labels)
+UNKNOWN_STATE = len(STATES)
+
+
+def intervals(path: NDArray[np.uint8]) -> Intervals:
+    """The genes of a state path.
+
+    Args:
+        path: [length] state indices; `UNKNOWN_STATE` where nothing is known.
+    """
+    length = len(path)
+    found: list[NDArray[np.int64]] = []
+    for frame in range(3):
+        # base t holds codon position (t - frame) mod 3 of a gene in this frame
+        position = (np.arange(length) - frame) % 3
+        inside = _PRESENT[path, position].astype(bool)
+        if not inside.any():
+            continue
+        begins, ends = _BEGINS[path, position], _ENDS[path, position]
+        before = np.concatenate([[False], inside[:-1] & ~ends[:-1]])
+        after = np.concatenate([inside[1:] & ~begins[1:], [False]])
+        first = np.flatnonzero(inside & (begins | ~before))
+        last = np.flatnonzero(inside & (ends | ~after))
+        has_start, has_stop = begins[first], ends[last]
+        start = first + (frame - first) % 3  # whole codons
+        end = last + 1 - (last + 1 - frame) % 3
+        found.append(np.stack([start, end, has_start, has_stop]))
+    if not found:
+        none = np.zeros(0, np.int64)
+        return Intervals(none, none, none.astype(bool), none.astype(bool))
+    start, end, has_start, has_stop = np.concatenate(found, axis=1)
+    keep = end > start
+    order = np.lexsort((end[keep], start[keep]))
+    return Intervals(
+        start[keep][order], end[keep][order], has_start[keep][order].astype(bool), has_stop[keep][order].astype(bool)
+    )
+
+
+def labelled_path(allowed: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """State path of label bit sets, `UNKNOWN_STATE` where more than one state is allowed."""
+    single = (allowed & (allowed - np.uint16(1))) == 0
+    path = np.full(allowed.shape, UNKNOWN_STATE, np.uint8)
+    known = single & (allowed > 0)
+    path[known] = np.log2(allowed[known]).astype(np.uint8)
+    return path

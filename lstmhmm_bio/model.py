@@ -1,0 +1,193 @@
+"""Models: weights in safetensors beside a TOML card that says what they are.
+
+A model is a folder-less pair ``NAME.safetensors`` and ``NAME.toml``. The card holds the network's sizes, the genetic
+code it was trained for, what it was trained on, its scores and the SHA-256 of the weights, which `load_model` checks.
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .calibration import GC_GRID, Counts, Prior
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    from .nn.hybrid import HybridParams
+    from .nn.network import NetworkConfig
+
+BUNDLED = Path(__file__).parent / "models"
+DEFAULT = "bacteria"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained LSTM-HMM.
+
+    Attributes:
+        name: e.g. "bacteria".
+        config: sizes of the network.
+        params: weights, temperature, transitions.
+        prior: expected calibration frequencies by GC content.
+        card: everything that `NAME.toml` says.
+    """
+
+    name: str
+    config: NetworkConfig
+    params: HybridParams
+    prior: Prior
+    card: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        return str(self.card["version"])
+
+
+def bundled_models() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(p.stem for p in BUNDLED.glob("*.toml"))
+
+
+def find_card(name: str) -> Path:
+    """The card of a bundled model (by name) or of a user's (by the path of card, weights or folder).
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    path = Path(name)
+    if path.is_dir():
+        cards = sorted(path.glob("*.toml"))
+        if len(cards) == 1:
+            return cards[0]
+        raise ModelError(f"{name}: a model folder holds one .toml card, this one holds {len(cards)}")
+    if path.suffix in (".toml", ".safetensors"):
+        if path.with_suffix(".toml").is_file():
+            return path.with_suffix(".toml")
+        raise ModelError(f"{name}: no such model file")
+    card = BUNDLED / f"{name}.toml"
+    if card.is_file():
+        return card
+    raise ModelError(f"unknown model {name!r}; bundled: {', '.join(bundled_models())}; or give the path of a .toml card")
+
+
+def read_card(name: str) -> dict[str, Any]:
+    """The card of a model as a dictionary; reads no weights.
+
+    Raises:
+        ModelError: unknown model, or a card that is no TOML.
+    """
+    path = find_card(name)
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"{path}: not a readable model card ({error})") from None
+
+
+def load_model(name: str = DEFAULT) -> Model:
+    """Loads a model and checks it.
+
+    Args:
+        name: of a bundled model, or a path (see `find_card`).
+
+    Raises:
+        ModelError: unknown, incomplete, damaged, or made for another version of the package.
+    """
+    import jax
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    from .nn.hybrid import init_hybrid
+    from .nn.network import NetworkConfig
+
+    path, card = find_card(name), read_card(name)
+    weights = path.with_suffix(".safetensors")
+    try:
+        data = weights.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{weights}: cannot read the model's weights ({error.strerror})") from None
+    if card.get("format") != FORMAT:
+        raise ModelError(f"{path}: model format {card.get('format')}, this version reads format {FORMAT}")
+    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
+        raise ModelError(f"{weights}: checksum differs from the card's; the file is damaged, install or copy it again")
+    try:
+        arrays = load(data)
+        config = NetworkConfig(**card["network"])
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: card and weights do not fit together ({error})") from None
+    template = jax.eval_shape(lambda k: init_hybrid(k, config), jax.random.key(0))
+    params = unflatten(template, arrays, source=str(weights))
+    counts = unflatten(_prior_template(), arrays, source=str(weights))["prior"]
+    return Model(card["name"], config, params, Prior(Counts(**counts)), card)
+
+
+def save_model(model: Model, folder: str | Path) -> Path:
+    """Writes weights and card into a folder; returns the card's path.
+
+    `card` needs no "name", "format", "network" or "sha256": these are filled in.
+    """
+    import tomli_w
+    from safetensors.numpy import save
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = flatten(model.params) | flatten(
+        {"prior": {f.name: getattr(model.prior.frequencies, f.name) for f in fields(Counts)}}
+    )
+    data = save(arrays)
+    head = {"name": model.name, "format": FORMAT, "sha256": hashlib.sha256(data).hexdigest()}
+    card = {**head, **{k: v for k, v in model.card.items() if k not in head}, "network": asdict(model.config)}
+    weights, text = folder / f"{model.name}.safetensors", folder / f"{model.name}.toml"
+    for path, content in ((weights, data), (text, tomli_w.dumps(card).encode())):
+        beside = path.with_name(f".{path.name}.part")
+        beside.write_bytes(content)
+        beside.replace(path)
+    return text
+
+
+def flatten(tree: Any) -> dict[str, np.ndarray]:
+    """Arrays of a PyTree by path, e.g. ``network/lstm/0/wx``."""
+    import jax
+
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {_path(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def unflatten(template: Any, arrays: dict[str, np.ndarray], *, source: str) -> Any:
+    """Fills a PyTree of shapes with arrays by path.
+
+    Raises:
+        ModelError: an array is missing or has another shape; the message names it.
+    """
+    import jax
+
+    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+    values = []
+    for path, leaf in leaves:
+        name = _path(path)
+        if name not in arrays:
+            raise ModelError(f"{source}: array {name} is missing")
+        if arrays[name].shape != leaf.shape:
+            raise ModelError(f"{source}: array {name} has shape {arrays[name].shape}, expected {leaf.shape}")
+        values.append(arrays[name])
+    return jax.tree.unflatten(structure, values)
+
+
+def _path(path: tuple) -> str:
+    return "/".join(str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k)))) for k in path)
+
+
+def _prior_template() -> dict[str, dict[str, np.ndarray]]:
+    zeros = Counts.zeros()
+    return {
+        "prior": {
+            f.name: np.broadcast_to(getattr(zeros, f.name), (len(GC_GRID), *getattr(zeros, f.name).shape))
+            for f in fields(Counts)
+        }
+    }

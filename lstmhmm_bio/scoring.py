@@ -1,0 +1,112 @@
+"""Running the network over records: windows in, score tracks out.
+
+Scores are rounded to fixed point (1/1024 nat, int16) as they leave the network, and everything after works on these:
+what is decoded does not depend on the last bits of a matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibration import Tables
+from .features import Record
+from .model import Model
+from .nn.hybrid import HybridParams, score_windows
+from .nn.network import CodeMasks, NetworkConfig
+from .sequence import GeneticCode
+from .windows import CALL, Window, cut, windows_of
+
+UNITS = 1024
+_LIMIT = 31.0
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Scores along one record, in 1/1024 nat, each strand in its own 5' to 3' orientation.
+
+    Attributes:
+        coding: [2, length, 3] int16 score of codon positions 1, 2, 3.
+        start: [2, length] int16 score of a start codon that begins here.
+    """
+
+    coding: NDArray[np.int16]
+    start: NDArray[np.int16]
+
+    @staticmethod
+    def empty(length: int) -> Tracks:
+        return Tracks(np.zeros((2, length, 3), np.int16), np.zeros((2, length), np.int16))
+
+
+@partial(jax.jit, static_argnames="config")
+def _score(
+    params: HybridParams, codes: jax.Array, tables: Tables, code: CodeMasks, config: NetworkConfig
+) -> tuple[jax.Array, jax.Array]:
+    tracks = score_windows(params, config, codes, tables, code)
+
+    def fixed(x: jax.Array) -> jax.Array:
+        return jnp.round(jnp.clip(x, -_LIMIT, _LIMIT) * UNITS).astype(jnp.int16)
+
+    return fixed(tracks.coding), fixed(tracks.start)
+
+
+class Scorer:
+    """The network of one model under one genetic code, ready on every device.
+
+    Calls are spread over the devices; the result does not depend on how many there are.
+    """
+
+    def __init__(self, model: Model, code: GeneticCode) -> None:
+        self._config = model.config
+        masks = CodeMasks(*(np.concatenate([m, [False]]) for m in (code.is_start, code.is_stop)))
+        self._devices = jax.devices()
+        self._on_device = [jax.device_put((model.params, masks), d) for d in self._devices]
+
+    def __call__(self, records: Sequence[Record], tables_of: Callable[[int], Tables]) -> list[Tracks]:
+        """Scores records.
+
+        Args:
+            records: what to score; memory grows with their total length.
+            tables_of: calibration tables of the i-th record.
+        """
+        out = [Tracks.empty(len(r)) for r in records]
+        by_size: dict[int, list[Window]] = {}
+        for i, record in enumerate(records):
+            for window in windows_of(i, len(record)):
+                by_size.setdefault(window.size, []).append(window)
+        calls = [
+            windows[k : k + CALL // size]
+            for size, windows in sorted(by_size.items())
+            for k in range(0, len(windows), CALL // size)
+        ]
+        tables = {w.record: tables_of(w.record) for call in calls for w in call}
+        workers = len(self._devices)
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda n: self._run(n % workers, calls[n], records, tables, out), range(len(calls))))
+        return out
+
+    def _run(
+        self, device: int, call: list[Window], records: Sequence[Record], tables: dict[int, Tables], out: list[Tracks]
+    ) -> None:
+        size = call[0].size
+        rows = call + [call[0]] * (CALL // size - len(call))  # padded to the compiled shape
+        codes = np.stack([cut(records[w.record].codes, w) for w in rows])
+        stacked = Tables(*(np.stack(x) for x in zip(*(tables[w.record] for w in rows), strict=True)))
+        params, masks = self._on_device[device]
+        inputs = jax.device_put((codes, stacked), self._devices[device])
+        coding, start = (np.asarray(x) for x in _score(params, inputs[0], inputs[1], masks, self._config))
+        for row, window in enumerate(call):
+            into, length = out[window.record], len(records[window.record])
+            first, last = window.core_start - window.start, window.core_end - window.start
+            into.coding[0, window.core_start : window.core_end] = coding[row, first:last]
+            into.start[0, window.core_start : window.core_end] = start[row, first:last]
+            mirrored = slice(length - window.core_end, length - window.core_start)
+            into.coding[1, mirrored] = coding[len(rows) + row, size - last : size - first]
+            into.start[1, mirrored] = start[len(rows) + row, size - last : size - first]

@@ -1,0 +1,345 @@
+"""Labelled genomes and the windows that training draws from them.
+
+A genome's labels are bit sets of allowed HMM states, per base and strand (`bacteria.lattice`): certain where the
+annotation is, open ("any state") over pseudogenes, partial or doubtful CDS, and genes that the grammar cannot say.
+
+The calibration tables of a window must not have seen the window's own genes, or the network learns to trust tables
+more than new genomes deserve. They come from a random stretch of the same genome, 10 kb to all of it, that keeps
+50 kb away, with some false genes and false starts mixed in; some windows get the prior's tables alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import calibration
+from ..calibration import Counts, Prior, Tables
+from ..errors import InputError
+from ..features import Gene
+from ..hmm.grammars import bacteria
+from ..sequence import Codes, GeneticCode, reverse_complement
+
+BLOCK = 8192  # bases per unit of calibration counts
+CLEARANCE = 50_000  # bases kept between a window and the genes its tables were counted on
+PRIOR_ONLY = 0.2  # share of windows with the prior's tables
+SHORT = 0.25  # share of windows cut to a random shorter length, as short contigs are
+UNION = ("coding", "background", "upstream", "false_upstream", "context", "false_context")
+
+
+@dataclass(frozen=True)
+class LabeledRecord:
+    """One sequence with its labels.
+
+    Attributes:
+        codes: [length] uint8.
+        allowed: [2, length] uint16 state bit sets; row 1 in the reverse complement's own coordinates.
+        blocks: [blocks + 1, width] running sums of calibration counts over blocks of `BLOCK` bases.
+    """
+
+    codes: Codes
+    allowed: NDArray[np.uint16]
+    blocks: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabeledGenome:
+    """A training genome.
+
+    Attributes:
+        name: of the genome.
+        clade: genomes of one clade share a weight, and the prior of one leaves out the others.
+        records: its sequences.
+        genetic_code: NCBI number.
+        gc: GC content in [0, 1].
+        unrepresentable: genes the grammar cannot say, by reason.
+        genes: number of labelled genes.
+    """
+
+    name: str
+    clade: str
+    records: tuple[LabeledRecord, ...]
+    genetic_code: int
+    gc: float
+    genes: int
+    unrepresentable: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def bases(self) -> int:
+        return sum(len(r.codes) for r in self.records)
+
+    @property
+    def counts(self) -> Counts:
+        """Calibration counts of the whole genome."""
+        return unpack(np.sum([r.blocks[-1] for r in self.records], axis=0))
+
+
+def load_genome(
+    fasta: Path, annotation: Path, *, name: str, clade: str, genetic_code: int | None = None
+) -> LabeledGenome:
+    """Reads a FASTA and its annotation (GFF3, GTF or GenBank) into labels.
+
+    CDS that are pseudo, partial, exceptional or fail to translate are masked: any state is allowed over them. So are
+    CDS in several rows (frameshifts, origin-spanning), since the grammar has no introns.
+
+    Args:
+        fasta: sequences.
+        annotation: reference genes.
+        name, clade: of the genome.
+        genetic_code: NCBI number; default: the annotation's own, else 11.
+
+    Raises:
+        InputError: the two files share no sequence name, or hold no usable gene.
+    """
+    from ..io import read_records
+    from ..io.reference import read_transcripts
+
+    transcripts = read_transcripts(str(annotation))
+    number = genetic_code or _common_code(transcripts)
+    code = GeneticCode.from_number(number)
+    by_record: dict[str, list] = {}
+    for t in transcripts:
+        by_record.setdefault(t.seqid, []).append(t)
+    records, reasons, genes, used = [], Counter[str](), 0, set[str]()
+    all_codes = []
+    for record in read_records(str(fasta)):
+        used.add(record.id)
+        labelled, n, why = _label_record(record.codes, by_record.get(record.id, []), code)
+        records.append(labelled)
+        all_codes.append(record.codes)
+        genes += n
+        reasons.update(why)
+    if not used & set(by_record):
+        raise InputError(f"{annotation}: none of its sequence names is in {fasta}; they must match")
+    if not genes:
+        raise InputError(f"{annotation}: no complete, unflagged CDS to learn from")
+    gc = calibration.gc_content(np.concatenate(all_codes))
+    return LabeledGenome(name, clade, tuple(records), number, gc, genes, dict(reasons))
+
+
+def _common_code(transcripts: Sequence) -> int:
+    numbers = Counter(t.genetic_code for t in transcripts if t.genetic_code)
+    return numbers.most_common(1)[0][0] if numbers else 11
+
+
+def _label_record(codes: Codes, transcripts: Sequence, code: GeneticCode) -> tuple[LabeledRecord, int, Counter[str]]:
+    length = len(codes)
+    n_blocks = -(-length // BLOCK)
+    sums = np.zeros((n_blocks + 1, _WIDTH), np.float32)
+    for b in range(n_blocks):
+        background = calibration.background_counts(codes[b * BLOCK : (b + 1) * BLOCK])
+        sums[b + 1] = pack(Counts(np.zeros_like(background), background, *_NO_STARTS))
+    allowed = np.empty((2, length), np.uint16)
+    why: Counter[str] = Counter()
+    total = 0
+    for row, strand in enumerate("+-"):
+        own = codes if strand == "+" else reverse_complement(codes)
+        genes: list[Gene] = []
+        masked: list[tuple[int, int]] = []
+        for t in transcripts:
+            if t.strand != strand:
+                continue
+            s, e = t.segments[0][0], t.segments[-1][1]
+            s, e = (s, e) if strand == "+" else (length - e, length - s)
+            if s < 0 or e > length:
+                masked.append((max(s, 0), min(e, length)))
+                why["off the record"] += 1
+                continue
+            reason = _doubt(t, own[s:e], code)
+            if reason:
+                masked.append((s, e))
+                why[reason] += 1
+            else:
+                genes.append(Gene("", s, e, "+", 1.0))
+        lattice, left_out = bacteria.lattice(length, genes)
+        why["overlap not in the grammar"] += len(left_out)
+        for s, e in masked:
+            lattice[s:e] = bacteria.ANY
+        allowed[row] = lattice
+        total += len(genes)
+        if genes:
+            starts, ends = (np.array(x, np.int64) for x in zip(*((g.start, g.end) for g in genes), strict=True))
+            middle = (starts + ends) // 2
+            block = (middle if strand == "+" else length - 1 - middle) // BLOCK
+            for b in np.unique(block):
+                of = block == b
+                left = max(int(starts[of].min()) - 100, 0)
+                around = own[left : int(ends[of].max()) + 100]
+                known = np.ones(of.sum(), bool)
+                sums[b + 1] += pack(calibration.count(around, starts[of] - left, ends[of] - left, known, code))
+    return LabeledRecord(codes, allowed, np.cumsum(sums, axis=0)), total, why
+
+
+def _doubt(t, own: Codes, code: GeneticCode) -> str:  # noqa: ANN001 - a Transcript of io.reference
+    """Why a CDS cannot be a label; "" if it can."""
+    if t.pseudo or t.partial or t.unsure or t.odd:
+        return "flagged"
+    if len(t.segments) > 1:
+        return "several rows"
+    if len(own) % 3 or len(own) < 9:
+        return "no whole number of codons"
+    protein = code.translate(own)
+    if "*" in protein[:-1] or not protein.endswith("*"):
+        return "does not translate"
+    if protein[0] != "M":
+        return "unusual start codon"
+    return ""
+
+
+_NO_STARTS = tuple(np.zeros(shape, np.float32) for shape in calibration._SHAPES[2:])
+_SIZES = [int(np.prod(s)) for s in calibration._SHAPES]
+_WIDTH = sum(_SIZES)
+
+
+def pack(counts: Counts) -> NDArray[np.float32]:
+    """Counts as one flat vector."""
+    return np.concatenate([getattr(counts, name).ravel() for name in UNION])
+
+
+def unpack(flat: NDArray[np.float32]) -> Counts:
+    """The reverse of `pack`."""
+    parts = np.split(flat, np.cumsum(_SIZES)[:-1])
+    return Counts(*(p.reshape(s) for p, s in zip(parts, calibration._SHAPES, strict=True)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training windows, ready for the network.
+
+    Attributes:
+        codes: [n, time] uint8.
+        allowed: [2 n, time] uint16, reverse complements below, each in its own orientation; 0 at padding.
+        lengths: [n] int32 real bases.
+        tables: with a leading axis of n.
+        genetic_code: [n] row into the sampler's `codes_used`.
+    """
+
+    codes: NDArray[np.uint8]
+    allowed: NDArray[np.uint16]
+    lengths: NDArray[np.int32]
+    tables: Tables
+
+
+class WindowSampler:
+    """Draws batches of windows; all windows of a batch share one genetic code.
+
+    Genomes are drawn by the square root of their size, shared within a clade, so that neither six strains of one
+    genus nor the largest genome dominate.
+    """
+
+    def __init__(self, genomes: Sequence[LabeledGenome], *, window: int, batch: int, per_table: int = 4) -> None:
+        self.genomes, self.window, self.batch, self.per_table = genomes, window, batch, per_table
+        clades = Counter(g.clade for g in genomes)
+        weight = np.array([np.sqrt(g.bases) / clades[g.clade] for g in genomes])
+        # archaea are half of the training genomes and a smaller part of what people sequence
+        weight *= [0.5 if g.clade.startswith("arc_") else 1.0 for g in genomes]
+        self.weights = weight / weight.sum()
+        self.genetic_codes = sorted({g.genetic_code for g in genomes})
+        everything = [g.counts for g in genomes]
+        self.prior = Prior.fit(everything, [g.gc for g in genomes], [1 / clades[g.clade] for g in genomes])
+        self._priors = [self._prior_without(g, everything) for g in genomes]
+
+    def _prior_without(self, genome: LabeledGenome, counts: list[Counts]) -> Counts:
+        others = [i for i, g in enumerate(self.genomes) if g.clade != genome.clade] or [0]
+        return Prior.fit([counts[i] for i in others], [self.genomes[i].gc for i in others]).at(genome.gc)
+
+    def batches(self, seed: int) -> Iterator[tuple[Batch, int]]:
+        """Endless (batch, genetic code) pairs; the n-th depends on seed and n alone."""
+        n = 0
+        while True:
+            yield self.draw(np.random.default_rng([seed, n]))
+            n += 1
+
+    def draw(self, rng: np.random.Generator) -> tuple[Batch, int]:
+        """One batch and its genetic code."""
+        first = self.genomes[rng.choice(len(self.genomes), p=self.weights)]
+        same = [i for i, g in enumerate(self.genomes) if g.genetic_code == first.genetic_code]
+        p = self.weights[same] / self.weights[same].sum()
+        rows = []
+        for index in rng.choice(same, self.batch // self.per_table, p=p):
+            rows += self._draw_near(int(index), rng)
+        codes, forward, backward, lengths, tables = zip(*rows, strict=True)
+        allowed = np.concatenate([np.stack(forward), np.stack(backward)])
+        stacked = Tables(*(np.stack(x) for x in zip(*tables, strict=True)))
+        return Batch(np.stack(codes), allowed, np.array(lengths, np.int32), stacked), first.genetic_code
+
+    def _draw_near(self, index: int, rng: np.random.Generator) -> list[tuple]:
+        """Windows from one neighbourhood of a genome, which share tables."""
+        genome = self.genomes[index]
+        sizes = np.array([len(r.codes) for r in genome.records], float)
+        record = genome.records[rng.choice(len(sizes), p=sizes / sizes.sum())]
+        length, w = len(record.codes), self.window
+        centre = int(rng.integers(0, length))
+        tables = self._tables(index, genome, record, centre, rng)
+        out = []
+        for _ in range(self.per_table):
+            size = min(w, length)
+            if rng.random() < SHORT:
+                size = min(size, int(rng.integers(120, w)))
+            near = centre + int(rng.integers(-2 * w, 2 * w))
+            start = int(np.clip(near - size // 2, 0, length - size))
+            codes = np.full(w, 4, np.uint8)
+            codes[:size] = record.codes[start : start + size]
+            forward, backward = np.zeros(w, np.uint16), np.zeros(w, np.uint16)
+            forward[:size] = record.allowed[0, start : start + size]
+            # the reverse complement of the padded window begins with the padding
+            backward[w - size :] = record.allowed[1, length - start - size : length - start]
+            out.append((codes, forward, backward, size, tables))
+        return out
+
+    def _tables(
+        self, index: int, genome: LabeledGenome, record: LabeledRecord, centre: int, rng: np.random.Generator
+    ) -> Tables:
+        prior = self._priors[index]
+        counts = Counts.zeros()
+        if rng.random() >= PRIOR_ONLY:
+            flat = _sample_blocks(record.blocks, centre, len(record.codes), 2 * self.window, rng)
+            if flat.sum() < 1e3 and len(genome.records) > 1:  # a short record: use another
+                other = genome.records[int(rng.integers(len(genome.records)))]
+                flat = other.blocks[-1] if other is not record else flat
+            counts = _add_noise(unpack(flat), rng)
+        return calibration.tables(counts, prior, genome.gc)
+
+
+def _sample_blocks(
+    blocks: NDArray[np.float32], centre: int, length: int, reach: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Counts of a random stretch of blocks that keeps clear of the windows around a centre."""
+    n = len(blocks) - 1
+    clear = min(CLEARANCE, length // 8) + reach
+    first, last = max(0, (centre - clear) // BLOCK), min(n, -(-(centre + clear) // BLOCK))
+    usable = n - (last - first)
+    if usable <= 0:
+        return np.zeros(blocks.shape[1], np.float32)
+    wanted = int(np.exp(rng.uniform(np.log(1.0), np.log(usable + 1))))
+    begin = int(rng.integers(0, usable - wanted + 1)) + last  # blocks after the gap, going round the end
+    end = begin + wanted
+
+    def up_to(i: int) -> NDArray[np.float32]:
+        return blocks[i] if i <= n else blocks[n] + blocks[i - n]
+
+    return up_to(end) - up_to(begin)
+
+
+def _add_noise(counts: Counts, rng: np.random.Generator) -> Counts:
+    """False genes and false starts, as a first pass over a new genome would leave them."""
+    wrong, shifted = rng.uniform(0, 0.1), rng.uniform(0, 0.3)
+    background = counts.background / max(counts.background.sum(), 1)
+    coding = (1 - wrong) * counts.coding + wrong * counts.coding.sum() * background
+
+    def shift(true: NDArray[np.float32], false: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (1 - shifted) * true + shifted * false * (true.sum() / max(false.sum(), 1))
+
+    return Counts(
+        coding.astype(np.float32),
+        counts.background,
+        shift(counts.upstream, counts.false_upstream),
+        counts.false_upstream,
+        shift(counts.context, counts.false_context),
+        counts.false_context,
+    )

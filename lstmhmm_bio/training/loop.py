@@ -1,0 +1,258 @@
+"""The training loop: Adam on the framewise loss, then on both losses together; checkpoints; true resume.
+
+Step n draws its windows from a generator seeded by (seed, n) and everything else is in the checkpoint, so a resumed
+run continues as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ..calibration import Tables
+from ..errors import InputError
+from ..model import flatten, unflatten
+from ..nn.hybrid import HybridParams, init_hybrid, score_windows
+from ..nn.network import CodeMasks, NetworkConfig
+from ..sequence import GeneticCode
+from .dataset import Batch, WindowSampler
+from .losses import framewise, sequence_discriminative
+from .validation import GeneScores, score_batch
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps in all.
+        learning_rate: peak of Adam; warmed up linearly, then lowered along a cosine.
+        framewise_steps: steps on the framewise loss alone.
+        crf_weight: weight of the sequence-discriminative loss (per 1000 bases) beside the framewise one.
+        ema: decay of the average of the weights, which is what is kept.
+        seed: of initial weights and windows.
+        report_every: steps between progress lines, validations and checkpoints.
+    """
+
+    steps: int = 4000
+    learning_rate: float = 2e-3
+    framewise_steps: int = 400
+    crf_weight: float = 0.1
+    ema: float = 0.998
+    seed: int = 1
+    report_every: int = 200
+
+
+class TrainState(NamedTuple):
+    """Everything a step changes."""
+
+    params: HybridParams
+    average: HybridParams
+    optimiser: Any
+    step: jax.Array
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One progress report: mean losses since the last, validation scores of the averaged weights, speed."""
+
+    step: int
+    framewise: float
+    crf: float
+    validation: GeneScores | None
+    bases_per_second: float
+
+
+def code_masks(genetic_code: int) -> CodeMasks:
+    """Start and stop codons of a genetic code for the network."""
+    code = GeneticCode.from_number(genetic_code)
+    return CodeMasks(
+        *(jnp.asarray(np.concatenate([mask, [False]])) for mask in (code.is_start, code.is_stop))
+    )
+
+
+def _optimiser(config: TrainingConfig) -> optax.GradientTransformation:
+    warmup = min(100, config.steps // 10 + 1)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+
+def _copy(tree: HybridParams) -> HybridParams:
+    """Buffers of their own, since a step gives up those of its state."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+def init_state(network: NetworkConfig, config: TrainingConfig, start_from: HybridParams | None = None) -> TrainState:
+    """The state before the first step, from random weights or from those of a model."""
+    params = start_from or init_hybrid(jax.random.key(config.seed), network)
+    params = jax.tree.map(jnp.asarray, params)
+    return TrainState(params, _copy(params), _optimiser(config).init(params), jnp.int32(0))
+
+
+@partial(jax.jit, static_argnames=("network", "config", "with_crf"), donate_argnames="state")
+def train_step(
+    state: TrainState,
+    codes: jax.Array,
+    allowed: jax.Array,
+    lengths: jax.Array,
+    tables: Tables,
+    code: CodeMasks,
+    *,
+    network: NetworkConfig,
+    config: TrainingConfig,
+    with_crf: bool,
+) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
+    """One optimiser step; returns the new state and (framewise, sequence-discriminative) losses."""
+
+    def loss(params: HybridParams) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        tracks = score_windows(params, network, codes, tables, code)
+        frame = framewise(tracks, allowed)
+        crf = sequence_discriminative(params, tracks, allowed, lengths) if with_crf else jnp.float32(0)
+        return frame + config.crf_weight * crf, (frame, crf)
+
+    gradient, losses = jax.grad(loss, has_aux=True)(state.params)
+    gradient.transitions["stay"] = jnp.zeros(())  # the others are relative to it
+    updates, optimiser = _optimiser(config).update(gradient, state.optimiser, state.params)
+    params = optax.apply_updates(state.params, updates)
+    decay = jnp.minimum(config.ema, (1 + state.step) / (10 + state.step))
+    average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.average, params)
+    return TrainState(params, average, optimiser, state.step + 1), losses
+
+
+def train(
+    sampler: WindowSampler,
+    network: NetworkConfig,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    validation: list[tuple[Batch, int]] | None = None,
+    start_from: HybridParams | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
+    stop_after: float = float("inf"),
+    workers: int = 1,
+) -> HybridParams:
+    """Trains and returns the averaged weights; continues from the checkpoint in `folder` if there is one.
+
+    Args:
+        sampler: of training windows.
+        network: sizes.
+        config: how to train.
+        folder: for the checkpoint.
+        validation: batches to score the averaged weights on at each report.
+        start_from: weights to fine-tune instead of random ones.
+        report: called at each report.
+        stop_after: seconds after which to stop early, with a checkpoint.
+        workers: threads that prepare windows.
+
+    Raises:
+        InputError: the checkpoint belongs to another configuration.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = init_state(network, config, start_from)
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.exists():
+        state = load_checkpoint(checkpoint, state)
+    elif start_from is None:
+        state = _with_class_frequencies(state, sampler, config)
+    began, last, sums = time.monotonic(), time.monotonic(), np.zeros(2)
+    first = int(state.step)
+    for step, (batch, number) in zip(
+        range(first, config.steps), _prepared(sampler, config, first, workers), strict=False
+    ):
+        state, losses = train_step(
+            state,
+            batch.codes,
+            batch.allowed,
+            batch.lengths,
+            batch.tables,
+            code_masks(number),
+            network=network,
+            config=config,
+            with_crf=step >= config.framewise_steps,
+        )
+        sums += np.array(losses, float) if (step + 1) % 20 == 0 else 0
+        done = step + 1
+        late = time.monotonic() - began > stop_after
+        if done % config.report_every == 0 or done == config.steps or late:
+            save_checkpoint(checkpoint, state)
+            scores = None
+            if validation:
+                parts = [score_batch(state.average, network, b, code_masks(n)) for b, n in validation]
+                scores = sum(parts[1:], parts[0])
+            samples = max((done - max(first, done - config.report_every)) // 20, 1)
+            elapsed = time.monotonic() - last
+            bases = sampler.batch * sampler.window * min(config.report_every, done - first)
+            report(Progress(done, sums[0] / samples, sums[1] / samples, scores, bases / elapsed))
+            last, sums = time.monotonic(), np.zeros(2)
+        if late:
+            break
+    return state.average
+
+
+def _prepared(sampler: WindowSampler, config: TrainingConfig, first: int, workers: int) -> Iterator[tuple[Batch, int]]:
+    """Batches in order, drawn ahead by threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        draw = partial(_draw, sampler, config.seed)
+        ahead = [pool.submit(draw, n) for n in range(first, first + 2 * workers)]
+        n = first + 2 * workers
+        while True:
+            yield ahead.pop(0).result()
+            ahead.append(pool.submit(draw, n))
+            n += 1
+
+
+def _draw(sampler: WindowSampler, seed: int, n: int) -> tuple[Batch, int]:
+    return sampler.draw(np.random.default_rng([seed, n]))
+
+
+def _with_class_frequencies(state: TrainState, sampler: WindowSampler, config: TrainingConfig) -> TrainState:
+    """Sets the codon positions' class frequency to that of the sampled windows."""
+    from ..hmm.grammars.bacteria import INDEX
+
+    shares = []
+    for n in range(4):
+        batch, _ = sampler.draw(np.random.default_rng([config.seed, 2**31 + n]))
+        known = batch.allowed[(batch.allowed > 0) & ((batch.allowed & (batch.allowed - 1)) == 0)]
+        shares.append((known != 1 << INDEX["I"]).mean())
+    frequency = jnp.full(3, float(np.mean(shares)) / 3, jnp.float32)
+    params = state.params._replace(frequency=frequency)
+    return state._replace(params=params, average=_copy(params))
+
+
+def save_checkpoint(path: Path, state: TrainState) -> None:
+    """Writes the whole state, beside first and then under its name."""
+    from safetensors.numpy import save_file
+
+    beside = path.with_name(f".{path.name}.part")
+    save_file(flatten(state), beside)
+    beside.replace(path)
+
+
+def load_checkpoint(path: Path, template: TrainState) -> TrainState:
+    """Reads a state with the template's structure.
+
+    Raises:
+        InputError: it is no checkpoint of this configuration.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from ..errors import ModelError
+
+    try:
+        state = unflatten(template, load_file(path), source=str(path))
+    except (SafetensorError, ModelError) as error:
+        raise InputError(f"{path}: not a checkpoint of this configuration ({error}); choose another folder") from None
+    return jax.tree.map(jnp.asarray, state)

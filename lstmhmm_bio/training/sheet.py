@@ -1,0 +1,49 @@
+"""Sheets of genomes: tab-separated tables that name what to train on."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One genome: its files and, where given, its name, clade and NCBI genetic code."""
+
+    fasta: Path
+    annotation: Path
+    name: str
+    clade: str
+    genetic_code: int | None
+
+
+def read_sheet(path: Path) -> list[SheetRow]:
+    """Rows of a sheet with columns `fasta`, `annotation` and optionally `name`, `clade`, `genetic_code`.
+
+    Paths are relative to the sheet. The default name is the FASTA's up to its first dot, the default clade the name.
+
+    Raises:
+        InputError: a column, a file or all rows are missing, or a genetic code is no number.
+    """
+    rows = []
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        reader = csv.DictReader(handle, delimiter="\t")
+        missing = {"fasta", "annotation"} - set(reader.fieldnames or ())
+        if missing:
+            raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; the sheet is tab-separated with a header")
+        for n, row in enumerate(reader, 2):
+            files = [path.parent / (row[c] or "") for c in ("fasta", "annotation")]
+            for file in files:
+                if not file.is_file():
+                    raise InputError(f"{path} line {n}: {file} does not exist")
+            number = (row.get("genetic_code") or "").strip()
+            if number and not number.isdigit():
+                raise InputError(f"{path} line {n}: genetic code {number!r} is no number")
+            name = row.get("name") or files[0].name.split(".")[0]
+            rows.append(SheetRow(*files, name, row.get("clade") or name, int(number) if number else None))
+    if not rows:
+        raise InputError(f"{path}: lists no genome")
+    return rows

@@ -1,0 +1,152 @@
+"""From sheets of genomes to a model with its card: what `lstmhmm train` does."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from .. import __version__
+from ..errors import UsageError
+from ..model import Model, load_model, save_model
+from ..nn.network import NetworkConfig
+from .dataset import Batch, LabeledGenome, WindowSampler, load_genome
+from .loop import Progress, TrainingConfig, train
+from .sheet import SheetRow
+
+VALIDATION_BATCHES = 3  # per genetic code
+
+
+def fit(
+    genomes: list[SheetRow],
+    valid: list[SheetRow],
+    folder: Path,
+    *,
+    name: str,
+    network: dict[str, int],
+    training: dict[str, Any],
+    batch: int,
+    window: int,
+    start_from: str | None = None,
+    max_minutes: float | None = None,
+    workers: int = 1,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Trains a model and writes it; returns the path of its card.
+
+    Args:
+        genomes: to fit.
+        valid: to score while training.
+        folder: for checkpoint, log (`progress.jsonl`) and model.
+        name: of the model.
+        network, training: fields of `NetworkConfig` (those of the model when fine-tuning) and `TrainingConfig`.
+        batch, window: windows a step and bases a window.
+        start_from: a model to fine-tune.
+        max_minutes: stop early after this time.
+        workers: threads that prepare windows.
+        say: gets progress lines.
+
+    Raises:
+        UsageError: sizes that do not fit together.
+        InputError: unreadable genomes, or a checkpoint of another configuration in `folder`.
+    """
+    base = load_model(start_from) if start_from else None
+    config = base.config if base else NetworkConfig(**network)
+    if config.stride % 3:
+        raise UsageError(f"stride {config.stride} is no multiple of 3, a codon")
+    if window % config.stride or batch % 4:
+        raise UsageError(f"window {window} must be a multiple of the stride {config.stride}, and batch {batch} of 4")
+    labelled = _load_all(genomes, workers)
+    for genome in labelled:
+        say(_describe(genome))
+    sampler = WindowSampler(labelled, window=window, batch=batch)
+    plan = TrainingConfig(**training)
+    log = folder / "progress.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+
+    def report(progress: Progress) -> None:
+        line = {
+            "step": progress.step,
+            "framewise": round(progress.framewise, 5),
+            "crf": round(progress.crf, 4),
+            "Mb/s": round(progress.bases_per_second / 1e6, 3),
+            "minutes": round((time.monotonic() - began) / 60, 2),
+        }
+        if progress.validation:
+            line |= {"stop_f1": round(100 * progress.validation.stop_f1, 2)}
+            line |= {"exact_f1": round(100 * progress.validation.exact_f1, 2)}
+        with log.open("a") as handle:
+            handle.write(json.dumps(line) + "\n")
+        say("  ".join(f"{k} {v}" for k, v in line.items()))
+
+    params = train(
+        sampler,
+        config,
+        plan,
+        folder,
+        validation=_validation(_load_all(valid, workers), batch, window) if valid else None,
+        start_from=base.params if base else None,
+        report=report,
+        stop_after=60 * max_minutes if max_minutes else float("inf"),
+        workers=workers,
+    )
+    card = {
+        "version": "1",
+        "kingdom": "prokaryotes",
+        "genetic_codes": sampler.genetic_codes,
+        "training": {
+            "date": date.today().isoformat(),
+            "lstmhmm": __version__,
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+            "python": platform.python_version(),
+            "minutes": round((time.monotonic() - began) / 60, 1),
+            "batch": batch,
+            "window": window,
+            **training,
+            **({"from": start_from} if start_from else {}),
+            "genomes": [
+                {"name": g.name, "bases": g.bases, "genes": g.genes, "genetic_code": g.genetic_code} for g in labelled
+            ],
+        },
+    }
+    return save_model(Model(name, config, jax.tree.map(np.asarray, params), sampler.prior, card), folder)
+
+
+def _load_all(rows: list[SheetRow], workers: int) -> list[LabeledGenome]:
+    """Reads the genomes side by side, in processes of their own."""
+    if workers == 1 or len(rows) < 4:
+        return [_load(row) for row in rows]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_load, rows))
+
+
+def _load(row: SheetRow) -> LabeledGenome:
+    return load_genome(row.fasta, row.annotation, name=row.name, clade=row.clade, genetic_code=row.genetic_code)
+
+
+def _describe(genome: LabeledGenome) -> str:
+    out = f"{genome.name}: {genome.bases:,} bases, GC {100 * genome.gc:.1f} %, {genome.genes:,} genes"
+    masked = ", ".join(f"{n} {why}" for why, n in sorted(genome.unrepresentable.items()) if n)
+    return f"{out}; masked: {masked}" if masked else out
+
+
+def _validation(genomes: list[LabeledGenome], batch: int, window: int) -> list[tuple[Batch, int]]:
+    """The same windows at every report, from all validation genomes, their tables from their own other genes."""
+    sampler = WindowSampler(genomes, window=window, batch=batch)
+    draws = (sampler.draw(np.random.default_rng([0, n])) for n in range(100))
+    picked: dict[int, list[tuple[Batch, int]]] = {}
+    for drawn, number in draws:
+        if len(picked.setdefault(number, [])) < VALIDATION_BATCHES:
+            picked[number].append((drawn, number))
+    return [pair for pairs in picked.values() for pair in pairs]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import time
 from functools import partial
 
@@ -66,7 +67,7 @@ def test_partition_posteriors_and_counts_by_enumeration(seed: int) -> None:
                 expected[np.arange(length), path] += p
                 ends[0, path[0]] += p
                 ends[1, path[-1]] += p
-                np.add.at(counts, [place[step] for step in zip(path, path[1:], strict=False)], p)
+                np.add.at(counts, [place[step] for step in itertools.pairwise(path)], p)
         np.testing.assert_allclose(posteriors[b], expected, atol=2e-3 if expected_z[b] < NEG / 2 else 2e-6)
     np.testing.assert_allclose(log_z, expected_z, rtol=2e-6, atol=2e-6)
     np.testing.assert_allclose(value, expected_z.sum(), rtol=2e-6)
@@ -84,8 +85,7 @@ def test_gradient_equals_autodiff_of_a_plain_forward(seed: int) -> None:
         return recursion(graph, scores, emissions, LENGTHS) @ weights  # type: ignore[operator]
 
     arguments = jax.tree.map(jnp.asarray, (scores, emissions))
-    got = jax.grad(partial(loss, forward), (0, 1))(*arguments)
-    expected = jax.grad(partial(loss, naive_log_z), (0, 1))(*arguments)
+    got, expected = (jax.jit(jax.grad(partial(loss, f), (0, 1)))(*arguments) for f in (forward, naive_log_z))
     jax.tree.map(partial(np.testing.assert_allclose, atol=3e-6), got, expected)
 
 
@@ -97,9 +97,12 @@ def test_gradient_equals_finite_differences() -> None:
     rng = np.random.default_rng(7)
     direction = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), arguments)
     h = 1e-2
-    ahead, behind = (loss(*jax.tree.map(lambda x, d: x + s * h * d, arguments, direction)) for s in (1, -1))
+
+    def moved(step: float) -> jax.Array:
+        return loss(*jax.tree.map(lambda x, d: x + step * d, arguments, direction))
+
     slope = sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
-    np.testing.assert_allclose((ahead - behind) / (2 * h), slope, rtol=2e-3)
+    np.testing.assert_allclose((moved(h) - moved(-h)) / (2 * h), slope, rtol=2e-3)
 
 
 def test_masks_leave_everything_finite() -> None:
@@ -147,7 +150,7 @@ def test_log_partition_stays_accurate_over_a_long_sequence() -> None:
     np.testing.assert_allclose(log_z[0], expected, rtol=3e-7)
 
 
-@pytest.mark.parametrize(("states", "density"), [(1, 1.0), (3, 0.0), (12, 0.2), (40, 0.15)])
+@pytest.mark.parametrize(("states", "density"), [(1, 1.0), (3, 0.0), (12, 0.2), (40, 0.06)])
 def test_kernels_agree(states: int, density: float) -> None:
     """A ring without other edges has one predecessor per state; 40 states need several words of pointers."""
     rng = np.random.default_rng(states)
@@ -160,11 +163,13 @@ def test_kernels_agree(states: int, density: float) -> None:
         at_end, log_z = close(scores, last, lengths)
         return log_z, *smooth_block(kernel, scores.edges, history, at_end, jnp.int32(0), lengths)
 
-    for got, expected in zip(posteriors(Gathered(graph)), posteriors(Unrolled(graph)), strict=True):
+    gathered, unrolled = Gathered(graph), Unrolled(graph)
+    for got, expected in zip(posteriors(gathered), posteriors(unrolled), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
     whole = jnp.asarray(rng.integers(-9, 9, (states, 3)), jnp.int32)
     edges = jnp.asarray(rng.integers(-2, 2, len(graph.edges)), jnp.int32)
-    for got, expected in zip(Gathered(graph).max_sum(edges, whole), Unrolled(graph).max_sum(edges, whole), strict=True):
+    choices = (jax.jit(kernel.max_sum)(edges, whole) for kernel in (gathered, unrolled))
+    for got, expected in zip(*choices, strict=True):
         np.testing.assert_array_equal(got, expected)
     if states == 40:
         assert PointerLayout(graph).words > 1

@@ -5,8 +5,8 @@ at trace time, so that a state with one predecessor costs no exponential; `Gathe
 compiles fast for hundreds of states. They agree: exactly in integers, up to rounding in floats.
 
 On a CPU a step of a small batch costs mostly the dispatch of its few small XLA kernels, unless XLA compiles the whole
-loop into one. It does so for loop bodies that touch at most 1 kB; the flag in `benchmarks/hmm_speed.py` raises that limit,
-which makes long sequences several times faster.
+loop into one. It does so for loop bodies that touch at most 1 kB; the flag in `benchmarks/hmm_speed.py` raises that
+limit, which makes long sequences several times faster.
 """
 
 from __future__ import annotations

@@ -153,9 +153,7 @@ def _trace(
 
 
 @partial(jax.jit, static_argnums=0)
-def _decode(
-    graph: Graph, fixed: Scores, emissions: jax.Array, lengths: jax.Array
-) -> tuple[_Carry, jax.Array]:
+def _decode(graph: Graph, fixed: Scores, emissions: jax.Array, lengths: jax.Array) -> tuple[_Carry, jax.Array]:
     last, words = _advance(kernel_of(graph), fixed, _start(graph, len(emissions)), emissions, lengths)
     state, score = _close(fixed, last)
     _, path = _trace(graph, words, state, jnp.int32(0), lengths)
@@ -259,13 +257,13 @@ class ViterbiDecoder:
             The path decided now, following what earlier calls returned: [batch, decided], state indices.
         """
         length = emissions.shape[1] if length is None else length
+        index, self._pushed = self._pushed, self._pushed + 1
         if length == 0:
             return self._empty()
         entry = self._progress
         self._progress, words = _advance_block(self._graph, self._fixed, entry, emissions, jnp.int32(length))
         ancestors = np.asarray(_ancestors(self._graph, words, jnp.int32(length)))
-        self._pending.append(_Block(self._pushed, entry, length, words, ancestors))
-        self._pushed += 1
+        self._pending.append(_Block(index, entry, length, words, ancestors))
         if self._recompute is not None and len(self._pending) > self._max_pending:
             self._pending[-1 - self._max_pending].words = None
         if len(self._pending) == 1:
@@ -275,7 +273,7 @@ class ViterbiDecoder:
 
     def finish(self) -> tuple[NDArray[np.float64], Path]:
         """Ends the sequences: scores of the best paths in nat [batch] and the rest of the paths [batch, rest]."""
-        if not self._pushed:
+        if not self._pending:
             return np.zeros(self._progress.best.shape[1]), self._empty()
         state, score = _close(self._fixed, self._progress)
         blocks, self._pending = self._pending, []

@@ -1,0 +1,118 @@
+"""Speed of the HMM engine by number of states, in million positions (bases of one strand) per second.
+
+    python benchmarks/hmm_speed.py [--length 200000] [--no-flag]
+
+Forward: Viterbi's forward pass with back-pointers; Viterbi: online, path included; posterior: forward-backward,
+blockwise. "long" is a batch of 2 (the two strands of a chromosome), "short" one of 64. Each number is the best of three.
+The last lines check that time is linear in length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+
+#: lets XLA compile a scan whose step touches little memory into a single function: an LSTM's step, which reads its
+#: weights, stays beyond the limit
+FLAG = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=32768"
+BLOCK = 16_384
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--length", type=int, default=12 * BLOCK, help="positions of a long sequence")
+    parser.add_argument("--no-flag", action="store_true", help=f"do without {FLAG}")
+    arguments = parser.parse_args()
+    if not arguments.no_flag:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}"
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from lstmhmm_bio.hmm.graph import Edge, Graph
+    from lstmhmm_bio.hmm.kernels import kernel_of
+    from lstmhmm_bio.hmm.recursions import forward, forward_backward, posteriors_blockwise
+    from lstmhmm_bio.hmm.viterbi import ViterbiDecoder, _advance, _start, to_fixed_scores, viterbi
+
+    def gene_like(states: int) -> Graph:
+        """Chains with loops of three states that leave from and return to one background state."""
+        names, edges, chains = ["N"], [Edge("N", "N", "stay")], 0
+        while len(names) < states:
+            chain = [f"c{chains}_{i}" for i in range(min(13, states - len(names)))]
+            chains += 1
+            names += chain
+            edges += [Edge(i, j, "step") for i, j in zip(chain, chain[1:], strict=False)]
+            edges += [Edge(chain[i], chain[i - 2], "loop") for i in range(3, len(chain), 4)]
+            edges += [Edge("N", chain[i], "enter") for i in {0, *range(5, len(chain), 6)}]
+            edges += [Edge(chain[i], "N", "leave") for i in {len(chain) - 1, *range(2, len(chain), 5)}]
+        ends = tuple((s, "step") for s in names)
+        return Graph(tuple(names), tuple(edges), ends, ends)
+
+    def seconds(run: Callable[[], object]) -> float:
+        run()
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            jax.block_until_ready(run())
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    def online(graph: Graph, scores: object, emissions: jax.Array, blocks: int) -> None:
+        decoder = ViterbiDecoder(graph, scores, 2)
+        for _ in range(blocks):
+            decoder.push(emissions)
+        decoder.finish()
+
+    def posterior(graph: Graph, scores: object, emissions: jax.Array, blocks: int, groups: jax.Array) -> None:
+        lengths = jnp.full(2, blocks * BLOCK)
+        for _, piece in posteriors_blockwise(graph, scores, lambda _: emissions, blocks, lengths, groups)[1]:
+            piece.block_until_ready()
+
+    weights = {"stay": -0.1, "enter": -3.0, "leave": -2.0, "loop": -0.5, "step": -0.2}
+    blocks = max(1, arguments.length // BLOCK)
+    print(f"{'':>13} |{'long (batch 2)':^29}|{'short (batch 64)':^39}")
+    print("states edges |  forward   Viterbi  posterior |  forward   Viterbi  posterior  gradient")
+    for states in (14, 29, 60, 120):
+        graph = gene_like(states)
+        scores = graph.scores(weights)
+        fixed = to_fixed_scores(scores)
+        long, short = (
+            jax.random.normal(jax.random.key(0), shape) for shape in ((2, BLOCK, states), (64, 1000, states))
+        )
+        groups = jnp.asarray(np.eye(states, 4, dtype=np.float32))
+        lengths = jnp.full(64, 1000)
+        rates = []
+        for emissions, count in ((long, BLOCK), (short, 1000)):
+            batch = len(emissions)
+            ends = jnp.full(batch, count)
+            run = (
+                jax.jit(partial(_advance, kernel_of(graph)))
+                .lower(fixed, _start(graph, batch), emissions, ends)
+                .compile()
+            )
+            rates.append(batch * count / seconds(lambda: run(fixed, _start(graph, batch), emissions, ends)))
+            if batch == 2:
+                rates.append(2 * blocks * BLOCK / seconds(lambda: online(graph, scores, long, blocks)))
+                rates.append(2 * blocks * BLOCK / seconds(lambda: posterior(graph, scores, long, blocks, groups)))
+            else:
+                rates.append(batch * count / seconds(lambda: viterbi(graph, scores, short, lengths)))
+                both = jax.jit(forward_backward, static_argnums=0)
+                rates.append(batch * count / seconds(lambda: both(graph, scores, short, lengths)))
+                slope = jax.jit(jax.grad(lambda s, x: forward(graph, s, x, lengths).sum(), (0, 1)))
+                rates.append(batch * count / seconds(lambda: slope(scores, short)))
+        cells = [f"{rate / 1e6:9.2f}" for rate in rates]
+        print(f"{states:6} {len(graph.edges):5} |{' '.join(cells[:3])}  |{' '.join(cells[3:])}", flush=True)
+
+    graph = gene_like(14)
+    scores = graph.scores(weights)
+    for length in (100_000, 200_000, 400_000):
+        emissions, ends = jnp.zeros((2, length, 14)), jnp.full(2, length)
+        print(f"at once, 2 x {length}: Viterbi {seconds(lambda: viterbi(graph, scores, emissions, ends)):.3f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,15 +1,16 @@
 """Speed of the HMM engine by number of states, in million positions (bases of one strand) per second.
 
-    python benchmarks/hmm_speed.py [--length 200000] [--no-flag]
+    python benchmarks/hmm_speed.py [--length 196608] [--states 14 29 60 120] [--no-flag]
 
-Forward: Viterbi's forward pass with back-pointers; Viterbi: online, path included; posterior: forward-backward,
-blockwise. "long" is a batch of 2 (the two strands of a chromosome), "short" one of 64. Each number is the best of three.
-The last lines check that time is linear in length.
+Forward: Viterbi's forward pass with back-pointers; Viterbi: path included, online for the long sequences; posterior:
+forward-backward, blockwise for the long ones. "long" is a batch of 2 (the two strands of a chromosome), "short" one of
+64 x 1000 positions. Each number is the best of three. The last lines show that time is linear in length.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ BLOCK = 16_384
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--length", type=int, default=12 * BLOCK, help="positions of a long sequence")
+    parser.add_argument("--states", type=int, nargs="+", default=[14, 29, 60, 120])
     parser.add_argument("--no-flag", action="store_true", help=f"do without {FLAG}")
     arguments = parser.parse_args()
     if not arguments.no_flag:
@@ -45,7 +47,7 @@ def main() -> None:
             chain = [f"c{chains}_{i}" for i in range(min(13, states - len(names)))]
             chains += 1
             names += chain
-            edges += [Edge(i, j, "step") for i, j in zip(chain, chain[1:], strict=False)]
+            edges += [Edge(i, j, "step") for i, j in itertools.pairwise(chain)]
             edges += [Edge(chain[i], chain[i - 2], "loop") for i in range(3, len(chain), 4)]
             edges += [Edge("N", chain[i], "enter") for i in {0, *range(5, len(chain), 6)}]
             edges += [Edge(chain[i], "N", "leave") for i in {len(chain) - 1, *range(2, len(chain), 5)}]
@@ -74,44 +76,43 @@ def main() -> None:
 
     weights = {"stay": -0.1, "enter": -3.0, "leave": -2.0, "loop": -0.5, "step": -0.2}
     blocks = max(1, arguments.length // BLOCK)
-    print(f"{'':>13} |{'long (batch 2)':^29}|{'short (batch 64)':^39}")
-    print("states edges |  forward   Viterbi  posterior |  forward   Viterbi  posterior  gradient")
-    for states in (14, 29, 60, 120):
+
+    def rates(states: int) -> list[float]:
         graph = gene_like(states)
         scores = graph.scores(weights)
         fixed = to_fixed_scores(scores)
-        long, short = (
-            jax.random.normal(jax.random.key(0), shape) for shape in ((2, BLOCK, states), (64, 1000, states))
-        )
+        shapes = ((2, BLOCK, states), (64, 1000, states))
+        long, short = (jax.random.normal(jax.random.key(0), shape) for shape in shapes)
         groups = jnp.asarray(np.eye(states, 4, dtype=np.float32))
         lengths = jnp.full(64, 1000)
-        rates = []
-        for emissions, count in ((long, BLOCK), (short, 1000)):
-            batch = len(emissions)
-            ends = jnp.full(batch, count)
-            run = (
-                jax.jit(partial(_advance, kernel_of(graph)))
-                .lower(fixed, _start(graph, batch), emissions, ends)
-                .compile()
-            )
-            rates.append(batch * count / seconds(lambda: run(fixed, _start(graph, batch), emissions, ends)))
-            if batch == 2:
-                rates.append(2 * blocks * BLOCK / seconds(lambda: online(graph, scores, long, blocks)))
-                rates.append(2 * blocks * BLOCK / seconds(lambda: posterior(graph, scores, long, blocks, groups)))
-            else:
-                rates.append(batch * count / seconds(lambda: viterbi(graph, scores, short, lengths)))
-                both = jax.jit(forward_backward, static_argnums=0)
-                rates.append(batch * count / seconds(lambda: both(graph, scores, short, lengths)))
-                slope = jax.jit(jax.grad(lambda s, x: forward(graph, s, x, lengths).sum(), (0, 1)))
-                rates.append(batch * count / seconds(lambda: slope(scores, short)))
-        cells = [f"{rate / 1e6:9.2f}" for rate in rates]
-        print(f"{states:6} {len(graph.edges):5} |{' '.join(cells[:3])}  |{' '.join(cells[3:])}", flush=True)
+        pass_only = jax.jit(partial(_advance, kernel_of(graph)))
+        both = jax.jit(forward_backward, static_argnums=0)
+        slope = jax.jit(jax.grad(lambda s, x: forward(graph, s, x, lengths).sum(), (0, 1)))
+        size_long, size_short = 2 * blocks * BLOCK, short.shape[0] * short.shape[1]
+        return [
+            long.shape[0] * BLOCK / seconds(lambda: pass_only(fixed, _start(graph, 2), long, jnp.int32(BLOCK))),
+            size_long / seconds(lambda: online(graph, scores, long, blocks)),
+            size_long / seconds(lambda: posterior(graph, scores, long, blocks, groups)),
+            size_short / seconds(lambda: pass_only(fixed, _start(graph, 64), short, lengths)),
+            size_short / seconds(lambda: viterbi(graph, scores, short, lengths)),
+            size_short / seconds(lambda: both(graph, scores, short, lengths)),
+            size_short / seconds(lambda: slope(scores, short)),
+        ]
 
-    graph = gene_like(14)
-    scores = graph.scores(weights)
+    print(f"{'':>13} |{'long (batch 2)':^29}|{'short (batch 64)':^39}")
+    print("states edges |  forward   Viterbi  posterior |  forward   Viterbi  posterior  gradient")
+    for states in arguments.states:
+        cells = [f"{rate / 1e6:9.2f}" for rate in rates(states)]
+        edges = len(gene_like(states).edges)
+        print(f"{states:6} {edges:5} |{' '.join(cells[:3])}  |{' '.join(cells[3:])}", flush=True)
+
+    def at_once(length: int) -> float:
+        graph = gene_like(14)
+        scores, emissions = graph.scores(weights), jnp.zeros((2, length, 14))
+        return seconds(lambda: viterbi(graph, scores, emissions, jnp.full(2, length)))
+
     for length in (100_000, 200_000, 400_000):
-        emissions, ends = jnp.zeros((2, length, 14)), jnp.full(2, length)
-        print(f"at once, 2 x {length}: Viterbi {seconds(lambda: viterbi(graph, scores, emissions, ends)):.3f} s")
+        print(f"Viterbi at once, 2 x {length}: {at_once(length):.3f} s")
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Graph
+from .graph import Arc, Graph
 
 #: graphs up to this many states are unrolled
 UNROLLED_STATES = 100
@@ -142,57 +142,87 @@ class Unrolled:
 
 @dataclass(frozen=True)
 class Gathered:
-    """Predecessor and successor lists padded to the longest."""
+    """Predecessor and successor lists, padded among states of similar degree."""
 
     graph: Graph
 
     @cached_property
-    def source(self) -> NDArray[np.int32]:
-        """[slots, states] predecessors of each state, 0 where there are fewer."""
-        return _padded([[arc.state for arc in arcs] for arcs in self.graph.predecessors], 0)
+    def _incoming(self) -> tuple[list[_Bucket], NDArray[np.intp]]:
+        return _buckets(self.graph.predecessors)
 
     @cached_property
-    def edge(self) -> NDArray[np.int32]:
-        """[slots, states] edges from these predecessors, -1 where there are fewer."""
-        return _padded([[arc.edge for arc in arcs] for arcs in self.graph.predecessors], -1)
+    def _outgoing(self) -> tuple[list[_Bucket], NDArray[np.intp]]:
+        return _buckets(self.graph.successors)
 
     @cached_property
-    def _outgoing(self) -> NDArray[np.int32]:
-        """[slots, states] outgoing edges of each state, the number of edges where there are fewer."""
-        return _padded([[arc.edge for arc in arcs] for arcs in self.graph.successors], len(self.graph.edges))
-
-    @cached_property
-    def _place(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(slot, state) of each edge in `edge`."""
-        slot, target = np.nonzero(self.edge >= 0)
-        order = np.argsort(self.edge[slot, target])
-        return slot[order], target[order]
+    def _place(self) -> NDArray[np.intp]:
+        """Place of each edge in the concatenated, flattened tables of `_incoming`."""
+        edges = np.concatenate([bucket.edge.ravel() for bucket in self._incoming[0]])
+        filled = np.flatnonzero(edges >= 0)
+        return filled[np.argsort(edges[filled])]
 
     def log_sum(self, edges: jax.Array, scores: jax.Array) -> jax.Array:
-        return _log_sum(self._terms(edges, scores))
+        buckets, order = self._incoming
+        return jnp.concatenate([_log_sum(_arrivals(bucket, edges, scores)) for bucket in buckets])[order]
 
     def max_sum(self, edges: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
-        best, slot = _first_maximum(self._terms(edges, scores))
+        buckets, order = self._incoming
+        choices = [_first_maximum(_arrivals(bucket, edges, scores)) for bucket in buckets]
+        best = jnp.concatenate([best for best, _ in choices])[order]
+        no_choice = jnp.zeros(best.shape, jnp.uint32)
+        slots = [no_choice[: len(best)] if slot is None else slot for best, slot in choices]
         layout = PointerLayout(self.graph)
-        if slot is None:
-            return best, layout.pack([None] * len(best), best.shape[1])
-        shifted = slot << layout.shift[:, None]
-        rows = [jnp.sum(shifted[layout.word == word], axis=0, dtype=jnp.uint32) for word in range(layout.words)]
-        return best, jnp.stack(rows)
+        shifted = jnp.concatenate(slots)[order] << layout.shift[:, None]
+        words = [jnp.sum(shifted[layout.word == word], axis=0, dtype=jnp.uint32) for word in range(layout.words)]
+        return best, jnp.stack(words)
 
     def smooth(self, edges: jax.Array, scores: jax.Array, posterior: jax.Array) -> tuple[jax.Array, jax.Array]:
-        by_slot = jnp.stack([share * posterior for share in _softmax(self._terms(edges, scores))])
-        crossing = by_slot[self._place]
-        padded = jnp.concatenate([crossing, jnp.zeros_like(crossing[:1])])
-        return reduce(jnp.add, [padded[edge] for edge in self._outgoing]), crossing
+        flows = []
+        for bucket in self._incoming[0]:
+            flows += [share * posterior[bucket.states] for share in _softmax(_arrivals(bucket, edges, scores))]
+        crossing = jnp.concatenate(flows)[self._place]
+        padded = jnp.concatenate([crossing, jnp.zeros_like(posterior[:1])])
+        buckets, order = self._outgoing
+        # an index of -1 picks the row of zeros
+        sums = [reduce(jnp.add, [padded[edge] for edge in bucket.edge]) for bucket in buckets]
+        return jnp.concatenate(sums)[order], crossing
 
-    def _terms(self, edges: jax.Array, scores: jax.Array) -> list[jax.Array]:
-        """For each slot [states, batch] what arrives from that predecessor."""
-        nothing = jnp.asarray(_nothing(scores.dtype), scores.dtype)
-        return [
-            jnp.where((edge >= 0)[:, None], scores[source] + edges[edge][:, None], nothing)
-            for source, edge in zip(self.source, self.edge, strict=True)
-        ]
+
+class _Bucket(NamedTuple):
+    """States with similar numbers of arcs: their indices [n], the states at the other ends (0 where there are fewer)
+    and the edges (-1) of their arcs [slots, n].
+    """
+
+    states: NDArray[np.int32]
+    other: NDArray[np.int32]
+    edge: NDArray[np.int32]
+
+
+def _buckets(rows: tuple[tuple[Arc, ...], ...]) -> tuple[list[_Bucket], NDArray[np.intp]]:
+    """Arc lists grouped by length, 0-1, 2, 3-4, 5-8, ..., and the places of the states in the groups' concatenation."""
+    sizes = np.array([max(0, len(arcs) - 1).bit_length() for arcs in rows])
+    members = [np.flatnonzero(sizes == size).astype(np.int32) for size in np.unique(sizes)]
+    buckets = [_Bucket(states, *padded_arcs([rows[s] for s in states])) for states in members]
+    return buckets, np.argsort(np.concatenate(members))
+
+
+def padded_arcs(rows: Sequence[tuple[Arc, ...]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Arc lists as columns: states at the other ends [slots, lists] (0 where there are fewer) and edges (-1)."""
+    other, edge = np.zeros((2, max(1, max(map(len, rows))), len(rows)), np.int32)
+    edge -= 1
+    for i, arcs in enumerate(rows):
+        other[: len(arcs), i] = [arc.state for arc in arcs]
+        edge[: len(arcs), i] = [arc.edge for arc in arcs]
+    return other, edge
+
+
+def _arrivals(bucket: _Bucket, edges: jax.Array, scores: jax.Array) -> list[jax.Array]:
+    """For each slot of a bucket of incoming arcs, what arrives over it [n, batch]."""
+    nothing = jnp.asarray(_nothing(scores.dtype), scores.dtype)
+    return [
+        jnp.where((edge >= 0)[:, None], scores[source] + edges[edge][:, None], nothing)
+        for source, edge in zip(bucket.other, bucket.edge, strict=True)
+    ]
 
 
 def _nothing(dtype: np.dtype) -> float:
@@ -224,11 +254,3 @@ def _first_maximum(terms: list[jax.Array]) -> tuple[jax.Array, jax.Array | None]
         slot = jnp.where(term > best, jnp.uint32(i), slot)
         best = jnp.maximum(term, best)
     return best, slot
-
-
-def _padded(rows: list[list[int]], fill: int) -> NDArray[np.int32]:
-    """Rows as the columns of one array, padded to the longest."""
-    table = np.full((max(1, *map(len, rows)), len(rows)), fill, np.int32)
-    for i, row in enumerate(rows):
-        table[: len(row), i] = row
-    return table

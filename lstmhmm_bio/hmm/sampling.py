@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .graph import NEG, Graph, Scores
-from .kernels import Gathered, kernel_of
+from .kernels import kernel_of, padded_arcs
 from .recursions import filter_block, start, time_major
 
 
@@ -28,13 +28,13 @@ def sample_paths(
         [samples, batch, time] int32 state indices, 0 at padding.
     """
     last, history = filter_block(kernel_of(graph), scores, start(graph, len(emissions)), time_major(emissions), lengths)
-    tables = Gathered(graph)
+    source, edge = padded_arcs(graph.predecessors)
     batch = jnp.arange(len(emissions))
-    weight = jnp.where(tables.edge >= 0, scores.edges[tables.edge], jnp.float32(100 * NEG))
+    weight = jnp.where(edge >= 0, scores.edges[edge], jnp.float32(100 * NEG))
 
     def back(state: jax.Array, inputs: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         alpha, t, key = inputs
-        sources = jnp.asarray(tables.source)[:, state]
+        sources = jnp.asarray(source)[:, state]
         slot = jax.random.categorical(key, alpha[sources, batch] + weight[:, state], axis=0)
         before = jnp.take_along_axis(sources, slot[None], axis=0)[0]
         inside = t < lengths

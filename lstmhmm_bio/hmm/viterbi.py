@@ -23,7 +23,7 @@ from jax import lax
 from numpy.typing import NDArray
 
 from .graph import NEG, Graph, Scores
-from .kernels import FLOOR, Gathered, Kernel, PointerLayout, kernel_of
+from .kernels import FLOOR, Kernel, PointerLayout, kernel_of, padded_arcs
 
 #: fixed-point units per nat
 UNITS = 1024
@@ -125,7 +125,8 @@ def _in_nat(score: _Carry) -> NDArray[np.float64]:
 
 def _predecessor(graph: Graph, words: jax.Array, state: jax.Array) -> jax.Array:
     """Where the best paths into `state` [..., batch] came from, by the back-pointers [words, batch] of a position."""
-    layout, source = PointerLayout(graph), Gathered(graph).source
+    layout = PointerLayout(graph)
+    source, _ = padded_arcs(graph.predecessors)
     mask = (1 << layout.bits.astype(np.int64)) - 1
     if layout.words == 1:
         word = words[0]

@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-#: lets XLA compile a scan whose step touches little memory into a single function: an LSTM's step, which reads its
-#: weights, stays beyond the limit
-FLAG = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=32768"
+#: lets XLA compile a whole scan, if its step touches less than this, into one function instead of dispatching several
+#: small kernels per step
+FLAG = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=100000000"
 BLOCK = 16_384
 
 

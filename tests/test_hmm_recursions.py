@@ -164,7 +164,7 @@ def test_kernels_agree(states: int, density: float) -> None:
         return log_z, *smooth_block(kernel, scores.edges, history, at_end, jnp.int32(0), lengths)
 
     gathered, unrolled = Gathered(graph), Unrolled(graph)
-    for got, expected in zip(posteriors(gathered), posteriors(unrolled), strict=True):
+    for got, expected in zip(*(jax.jit(posteriors, static_argnums=0)(k) for k in (gathered, unrolled)), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
     whole = jnp.asarray(rng.integers(-9, 9, (states, 3)), jnp.int32)
     edges = jnp.asarray(rng.integers(-2, 2, len(graph.edges)), jnp.int32)

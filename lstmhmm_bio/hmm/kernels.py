@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from .graph import Arc, Graph
 
-#: graphs up to this many states are unrolled
-UNROLLED_STATES = 100
+#: graphs up to this many states are unrolled; beyond, compiling takes seconds and the step is no faster
+UNROLLED_STATES = 50
 #: fixed-point Viterbi scores never fall further than this behind the best
 FLOOR = -(2**30)
 

@@ -25,7 +25,7 @@ import click
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True),
               help="Stop early, with a checkpoint, after this time.")
 @click.option("--seed", default=1, show_default=True, help="Of initial weights and windows.")
-@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Threads that prepare windows.")
+@click.option("--threads", default=0, show_default="all cores", type=click.IntRange(0), help="CPU cores.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
 def train(
     genomes: Path, output: Path, name: str, valid: Path | None, start_from: str | None, steps: int, batch: int,
@@ -37,6 +37,9 @@ def train(
     GENOMES is a tab-separated table with a header: columns `fasta` and `annotation` (GFF3, GTF or GenBank; paths
     relative to the sheet), and optionally `name`, `clade` (genomes of one clade share a weight) and `genetic_code`.
     """
+    from ..runtime import available_cores, configure
+
+    configure(threads)
     from ..training.sheet import read_sheet
     from ..training.train import fit
 
@@ -51,11 +54,16 @@ def train(
         name=name,
         start_from=start_from,
         network={"stride": stride, "hidden": hidden, "layers": layers},
-        training={"steps": steps, "learning_rate": learning_rate, "seed": seed},
+        training={
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "framewise_steps": 0 if start_from else steps // 10,
+            "seed": seed,
+        },
         batch=batch,
         window=window,
         max_minutes=max_minutes,
-        workers=threads,
+        workers=threads or available_cores(),
         say=say,
     )
     say(f"wrote {card}")

@@ -71,7 +71,8 @@ def lstm(params: LSTMParams, x: Array, mask: Array, *, reverse: bool = False) ->
         h, c = h * m[:, None], c * m[:, None]
         return (h, c), h
 
-    _, hs = jax.lax.scan(step, (zeros, zeros), (x, mask), reverse=reverse)
+    # for gradients a step is computed again from h and C: cheaper than moving its gates through memory
+    _, hs = jax.lax.scan(jax.checkpoint(step), (zeros, zeros), (x, mask), reverse=reverse)
     return hs
 
 

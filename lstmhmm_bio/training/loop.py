@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from ..calibration import Tables
 from ..errors import InputError
@@ -49,7 +51,7 @@ class TrainingConfig:
     steps: int = 4000
     learning_rate: float = 2e-3
     framewise_steps: int = 400
-    crf_weight: float = 0.1
+    crf_weight: float = 0.3
     ema: float = 0.998
     seed: int = 1
     report_every: int = 200
@@ -101,28 +103,52 @@ def init_state(network: NetworkConfig, config: TrainingConfig, start_from: Hybri
     return TrainState(params, _copy(params), _optimiser(config).init(params), jnp.int32(0))
 
 
-@partial(jax.jit, static_argnames=("network", "config", "with_crf"), donate_argnames="state")
+class Inputs(NamedTuple):
+    """One batch as a step reads it; `n` windows are shared out among the devices.
+
+    Attributes:
+        codes: [n, time] uint8.
+        allowed: [2, n, time] uint16.
+        lengths: [n] int32.
+        tables: with a leading axis of n.
+    """
+
+    codes: jax.Array
+    allowed: jax.Array
+    lengths: jax.Array
+    tables: Tables
+
+
+_SPLIT = Inputs(P("data"), P(None, "data"), P("data"), Tables(*[P("data")] * 4))
+
+
+@partial(jax.jit, static_argnames=("network", "config", "with_crf", "devices"), donate_argnames="state")
 def train_step(
     state: TrainState,
-    codes: jax.Array,
-    allowed: jax.Array,
-    lengths: jax.Array,
-    tables: Tables,
+    inputs: Inputs,
     code: CodeMasks,
     *,
     network: NetworkConfig,
     config: TrainingConfig,
     with_crf: bool,
-) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
-    """One optimiser step; returns the new state and (framewise, sequence-discriminative) losses."""
+    devices: int = 1,
+) -> tuple[TrainState, jax.Array]:
+    """One optimiser step, data-parallel; returns the new state and [framewise, sequence-discriminative] losses."""
 
-    def loss(params: HybridParams) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        tracks = score_windows(params, network, codes, tables, code)
+    def loss(params: HybridParams, part: Inputs, code: CodeMasks) -> tuple[jax.Array, jax.Array]:
+        tracks = score_windows(params, network, part.codes, part.tables, code)
+        allowed = part.allowed.reshape(-1, part.allowed.shape[2])
         frame = framewise(tracks, allowed)
-        crf = sequence_discriminative(params, tracks, allowed, lengths) if with_crf else jnp.float32(0)
-        return frame + config.crf_weight * crf, (frame, crf)
+        crf = sequence_discriminative(params, tracks, allowed, part.lengths) if with_crf else jnp.float32(0)
+        return frame + config.crf_weight * crf, jnp.stack([frame, crf])
 
-    gradient, losses = jax.grad(loss, has_aux=True)(state.params)
+    def gradient_of(params: HybridParams, part: Inputs, code: CodeMasks) -> tuple[HybridParams, jax.Array]:
+        return jax.lax.pmean(jax.grad(loss, has_aux=True)(params, part, code), "data")
+
+    mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
+    gradient, losses = jax.shard_map(
+        gradient_of, mesh=mesh, in_specs=(P(), _SPLIT, P()), out_specs=(P(), P()), check_vma=False
+    )(state.params, inputs, code)
     gradient.transitions["stay"] = jnp.zeros(())  # the others are relative to it
     updates, optimiser = _optimiser(config).update(gradient, state.optimiser, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -156,6 +182,8 @@ def train(
         stop_after: seconds after which to stop early, with a checkpoint.
         workers: threads that prepare windows.
 
+    Every device that JAX sees takes its share of the windows.
+
     Raises:
         InputError: the checkpoint belongs to another configuration.
     """
@@ -166,23 +194,24 @@ def train(
         state = load_checkpoint(checkpoint, state)
     elif start_from is None:
         state = _with_class_frequencies(state, sampler, config)
-    began, last, sums = time.monotonic(), time.monotonic(), np.zeros(2)
+    devices = max(d for d in range(1, len(jax.devices()) + 1) if sampler.batch % d == 0)
+    began, last, sums, since = time.monotonic(), time.monotonic(), jnp.zeros(2), 0
     first = int(state.step)
     for step, (batch, number) in zip(
         range(first, config.steps), _prepared(sampler, config, first, workers), strict=False
     ):
+        allowed = batch.allowed.reshape(2, sampler.batch, sampler.window)
         state, losses = train_step(
             state,
-            batch.codes,
-            batch.allowed,
-            batch.lengths,
-            batch.tables,
+            Inputs(batch.codes, allowed, batch.lengths, batch.tables),
             code_masks(number),
             network=network,
             config=config,
             with_crf=step >= config.framewise_steps,
+            devices=devices,
         )
-        sums += np.array(losses, float) if (step + 1) % 20 == 0 else 0
+        sums += losses  # on the device: reading them here would wait for every step
+        since += 1
         done = step + 1
         late = time.monotonic() - began > stop_after
         if done % config.report_every == 0 or done == config.steps or late:
@@ -191,11 +220,10 @@ def train(
             if validation:
                 parts = [score_batch(state.average, network, b, code_masks(n)) for b, n in validation]
                 scores = sum(parts[1:], parts[0])
-            samples = max((done - max(first, done - config.report_every)) // 20, 1)
-            elapsed = time.monotonic() - last
-            bases = sampler.batch * sampler.window * min(config.report_every, done - first)
-            report(Progress(done, sums[0] / samples, sums[1] / samples, scores, bases / elapsed))
-            last, sums = time.monotonic(), np.zeros(2)
+            frame, crf = (float(x) / since for x in sums)
+            bases = sampler.batch * sampler.window * since
+            report(Progress(done, frame, crf, scores, bases / (time.monotonic() - last)))
+            last, sums, since = time.monotonic(), jnp.zeros(2), 0
         if late:
             break
     return state.average

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import calibration as cal
 from .calibration import Counts, Tables
-from .decoding import decode_records
+from .decoding import Decoded, decode_records
 from .features import Annotation, Gene, Record
 from .hmm.grammars import bacteria
 from .model import Model
@@ -63,10 +63,13 @@ class Annotator:
         model: from `load_model`.
         genetic_code: NCBI table number.
         min_length: shortest gene reported, bases; partial genes may be a third shorter.
+        min_score: lowest posterior probability of a gene reported.
     """
 
-    def __init__(self, model: Model, *, genetic_code: int = 11, min_length: int = MIN_LENGTH) -> None:
-        self.model, self.min_length = model, min_length
+    def __init__(
+        self, model: Model, *, genetic_code: int = 11, min_length: int = MIN_LENGTH, min_score: float = 0.0
+    ) -> None:
+        self.model, self.min_length, self.min_score = model, min_length, min_score
         self.code = GeneticCode.from_number(genetic_code)
         self._scorer = Scorer(model, self.code)
         self._scores = bacteria.GRAPH.scores(model.params.transitions)
@@ -85,10 +88,9 @@ class Annotator:
         for _ in range(rounds):
             tables = calibration.tables(self.model)
             tracks = self._scorer(sample, lambda _, tables=tables: tables)
-            genes = decode_records(sample, tracks, self.code, self._scores)
             counts = Counts.zeros()
-            for record, found in zip(sample, genes, strict=True):
-                counts = counts + self._count(record, found)
+            for decoded in decode_records(sample, tracks, self.code, self._scores):
+                counts = counts + self._count(decoded.record, decoded.genes(self.code))
             calibration = replace(calibration, counts=counts)
         return calibration
 
@@ -110,8 +112,8 @@ class Annotator:
             total = total + cal.count(codes, starts, stops, has_start, self.code)
         return total
 
-    def annotate(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Annotation]:
-        """Second pass: the genes of each record, in input order.
+    def decode(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Decoded]:
+        """Second pass: best path and posteriors of each record, in input order.
 
         Args:
             records: sequences.
@@ -120,8 +122,13 @@ class Annotator:
         tables = calibration.tables(self.model) if calibration else None
         for group in _groups(records):
             tracks = self._scorer(group, lambda i, group=group: tables or self._prior_tables(group[i]))
-            for record, genes in zip(group, decode_records(group, tracks, self.code, self._scores), strict=True):
-                yield Annotation(record, tuple(g for g in genes if self._long_enough(g)))
+            yield from decode_records(group, tracks, self.code, self._scores)
+
+    def annotate(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Annotation]:
+        """Second pass: the genes of each record, in input order; arguments as for `decode`."""
+        for decoded in self.decode(records, calibration):
+            genes = (g for g in decoded.genes(self.code) if self._long_enough(g))
+            yield Annotation(decoded.record, tuple(g for g in genes if g.score >= self.min_score))
 
     def _prior_tables(self, record: Record) -> Tables:
         gc = cal.gc_content(record.codes)

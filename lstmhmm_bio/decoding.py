@@ -1,4 +1,4 @@
-"""From score tracks to genes: exact Viterbi paths, and posteriors for the scores.
+"""From score tracks to paths and genes: exact Viterbi, and posteriors for the scores.
 
 Both strands are decoded at once as a batch of two. Records of similar length share a batch; long ones are decoded
 block by block in bounded memory.
@@ -7,6 +7,7 @@ block by block in bounded memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -28,25 +29,55 @@ BLOCK = 1 << 16
 #: records per batch of short ones, by padded length
 _BATCH_BASES = 1 << 19
 
-#: what posteriors are summed to: a stop codon ends here, a start codon begins here, codon position 1, 2, 3
+#: what posteriors are summed to: a stop codon ends here, a start codon begins here, third codon position, no gene, two
 _GROUPS = np.array(
-    [
-        [any(letter in state for letter in letters) for letters in ("T", "S", "1S", "2", "3T")]
-        for state in bacteria.STATES
-    ],
-    np.float32,
+    [["T" in s, "S" in s, "3" in s or "T" in s, s == "I", len(s) == 2] for s in bacteria.STATES], np.float32
 )
-_STOP, _START, _FIRST_POSITION = 0, 1, 2
+_STOP, _START, _THIRD, _NONE, _TWO = range(5)
+_FULL = 65535
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The best path of a record and the posteriors along it; each strand in its own 5' to 3' orientation.
+
+    Attributes:
+        record: the sequence.
+        paths: [2, length] uint8 states of `bacteria.STATES`.
+        posteriors: [2, length, 5] uint16 in units of 1 / 65535: P(stop codon ends here), P(start codon begins here),
+            P(third codon position of a gene), P(no gene), P(two genes).
+    """
+
+    record: Record
+    paths: NDArray[np.uint8]
+    posteriors: NDArray[np.uint16]
+
+    def genes(self, code: GeneticCode) -> list[Gene]:
+        """Genes of both strands, sorted by position, with posterior scores."""
+        return _genes(self, code)
+
+    def coverage(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Number of genes over each base and its posterior, [2, length] each, both rows in forward orientation."""
+        number = _GENES_OVER[self.paths]
+        none, two = (self.posteriors[..., g].astype(np.float32) / _FULL for g in (_NONE, _TWO))
+        posterior = np.choose(number, [none, np.clip(1 - none - two, 0, 1), two])
+        return (
+            np.stack([number[0], number[1, ::-1]]),
+            np.stack([posterior[0], posterior[1, ::-1]]).astype(np.float32),
+        )
+
+
+_GENES_OVER = np.array([0 if s == "I" else len(s) for s in bacteria.STATES], np.uint8)
 
 
 class _StrandSignals:
     """Codon masks of both strands of a record."""
 
     def __init__(self, record: Record, code: GeneticCode) -> None:
-        self.codes = (record.codes, reverse_complement(record.codes))
+        strands = (record.codes, reverse_complement(record.codes))
         is_start = np.concatenate([code.is_start, [False]])
         is_stop = np.concatenate([code.is_stop, [False]])
-        codons = [kmer_indices(c, 3) for c in self.codes]
+        codons = [kmer_indices(c, 3) for c in strands]
         self.starts_here = np.stack([is_start[c] for c in codons])
         stop = np.stack([is_stop[c] for c in codons])
         self.stop_ends_here = np.zeros_like(stop)
@@ -61,8 +92,8 @@ def _emissions(coding: jax.Array, start: jax.Array, starts_here: jax.Array, stop
 
 def decode_records(
     records: Sequence[Record], tracks: Sequence[Tracks], code: GeneticCode, scores: Scores
-) -> list[list[Gene]]:
-    """Genes of each record on both strands, sorted by position; every open reading frame the best path uses.
+) -> list[Decoded]:
+    """Best paths and posteriors of records.
 
     Args:
         records: sequences.
@@ -70,12 +101,13 @@ def decode_records(
         code: genetic code.
         scores: transition scores of `bacteria.GRAPH`.
     """
-    genes: list[list[Gene]] = [[] for _ in records]
+    empty = (np.zeros((2, 0), np.uint8), np.zeros((2, 0, _GROUPS.shape[1]), np.uint16))
+    out = [Decoded(record, *empty) for record in records]
     short: dict[int, list[int]] = {}
     for i, record in enumerate(records):
         size = next((s for s in (*SHORT, LONG) if len(record) <= s), None)
         if size is None:
-            genes[i] = _decode_long(record, tracks[i], code, scores)
+            out[i] = _decode_long(record, tracks[i], code, scores)
         elif len(record):
             short.setdefault(size, []).append(i)
     for size, members in sorted(short.items()):
@@ -83,12 +115,12 @@ def decode_records(
         for k in range(0, len(members), per_call):
             part = members[k : k + per_call]
             found = _decode_short(size, per_call, [records[i] for i in part], [tracks[i] for i in part], code, scores)
-            for i, g in zip(part, found, strict=True):
-                genes[i] = g
-    return genes
+            for i, decoded in zip(part, found, strict=True):
+                out[i] = decoded
+    return out
 
 
-def _decode_long(record: Record, tracks: Tracks, code: GeneticCode, scores: Scores) -> list[Gene]:
+def _decode_long(record: Record, tracks: Tracks, code: GeneticCode, scores: Scores) -> Decoded:
     length = len(record)
     signals = _StrandSignals(record, code)
     blocks = -(-length // BLOCK)
@@ -106,13 +138,14 @@ def _decode_long(record: Record, tracks: Tracks, code: GeneticCode, scores: Scor
     pieces = [decoder.push(block(i), min(BLOCK, length - i * BLOCK)) for i in range(blocks)]
     _, rest = decoder.finish()
     paths = np.concatenate([*pieces, rest], axis=1)
-    posteriors = np.empty((2, length, _GROUPS.shape[1]), np.float32)
+    posteriors = np.empty((2, length, _GROUPS.shape[1]), np.uint16)
     lengths = jnp.full(2, length, jnp.int32)
     _, backwards = posteriors_blockwise(bacteria.GRAPH, scores, block, blocks, lengths, jnp.asarray(_GROUPS))
-    for i, values in backwards:
+    for i, raw in backwards:
+        values = _quantised(raw)
         a, b = i * BLOCK, min((i + 1) * BLOCK, length)
         posteriors[:, a:b] = values[:, : b - a]
-    return _genes(record, signals, paths, posteriors, code)
+    return Decoded(record, paths, posteriors)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -123,7 +156,7 @@ def _grouped_posteriors(graph: bacteria.Graph, scores: Scores, emissions: jax.Ar
 
 def _decode_short(
     size: int, rows: int, records: list[Record], tracks: list[Tracks], code: GeneticCode, scores: Scores
-) -> list[list[Gene]]:
+) -> list[Decoded]:
     """Decodes records of at most `size` bases as one batch of 2 * rows strands."""
     signals = [_StrandSignals(r, code) for r in records]
     lengths = np.zeros(2 * rows, np.int32)
@@ -143,35 +176,37 @@ def _decode_short(
         stack(lambda i: signals[i].stop_ends_here, (), bool),
     )
     _, paths = viterbi(bacteria.GRAPH, scores, emissions, jnp.asarray(lengths))
-    posteriors = np.asarray(_grouped_posteriors(bacteria.GRAPH, scores, emissions, jnp.asarray(lengths)))
-    out = []
-    for i, record in enumerate(records):
-        two = slice(2 * i, 2 * i + 2)
-        out.append(_genes(record, signals[i], paths[two, : len(record)], posteriors[two, : len(record)], code))
-    return out
+    posteriors = _quantised(_grouped_posteriors(bacteria.GRAPH, scores, emissions, jnp.asarray(lengths)))
+    return [
+        Decoded(r, paths[2 * i : 2 * i + 2, : len(r)], posteriors[2 * i : 2 * i + 2, : len(r)])
+        for i, r in enumerate(records)
+    ]
 
 
-def _genes(
-    record: Record, signals: _StrandSignals, paths: NDArray[np.uint8], posteriors: NDArray[np.float32], code: GeneticCode
-) -> list[Gene]:
-    """Genes of both strands from paths [2, length] and posteriors [2, length, groups]."""
+def _quantised(posteriors: jax.Array) -> NDArray[np.uint16]:
+    return np.rint(np.clip(np.asarray(posteriors), 0, 1) * _FULL).astype(np.uint16)
+
+
+def _genes(decoded: Decoded, code: GeneticCode) -> list[Gene]:
+    record, length = decoded.record, len(decoded.record)
+    strands = (record.codes, reverse_complement(record.codes))
     genes = []
     for row, strand in enumerate("+-"):
-        found = bacteria.intervals(paths[row])
+        found = bacteria.intervals(decoded.paths[row])
         for s, e, has_start, has_stop in zip(*(x.tolist() for x in found), strict=True):
             # a gene off the end is as sure as its reading frame is in its last codon
-            sure = posteriors[row, e - 1, _STOP if has_stop else _FIRST_POSITION + 2]
+            score = int(decoded.posteriors[row, e - 1, _STOP if has_stop else _THIRD])
             start_score, codon = float("nan"), ""
             if has_start:
-                start_score = float(np.clip(posteriors[row, s, _START] / max(sure, 1e-6), 0, 1))
-                codon = decode(signals.codes[row][s : s + 3])
+                start_score = min(int(decoded.posteriors[row, s, _START]) / max(score, 1), 1.0)
+                codon = decode(strands[row][s : s + 3])
             genes.append(
                 Gene(
                     seqid=record.id,
-                    start=s if row == 0 else len(record) - e,
-                    end=e if row == 0 else len(record) - s,
+                    start=s if row == 0 else length - e,
+                    end=e if row == 0 else length - s,
                     strand=strand,
-                    score=float(np.clip(sure, 0, 1)),
+                    score=score / _FULL,
                     partial_left=not (has_start if row == 0 else has_stop),
                     partial_right=not (has_stop if row == 0 else has_start),
                     start_score=start_score,

@@ -16,12 +16,12 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from . import calibration as cal
-from .calibration import Counts, Tables
+from .calibration import Calibration, Counts, Tables
 from .decoding import Decoded, decode_records
 from .features import Annotation, Gene, Record
 from .hmm.grammars import bacteria
@@ -41,19 +41,6 @@ CONFIDENT_LENGTH = 180
 CONFIDENT_START = 0.6
 #: records are handled in groups of about this many bases
 GROUP = 8_000_000
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What a genome's own genes say: counts, GC content, genetic code."""
-
-    counts: Counts
-    gc: float
-    genetic_code: int
-
-    def tables(self, model: Model) -> Tables:
-        """Log-odds tables for a model."""
-        return cal.tables(self.counts, model.prior.at(self.gc), self.gc)
 
 
 class Annotator:
@@ -86,7 +73,7 @@ class Annotator:
         gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
         calibration = Calibration(Counts.zeros(), gc, self.code.number)
         for _ in range(rounds):
-            tables = calibration.tables(self.model)
+            tables = calibration.tables(self.model.prior)
             tracks = self._scorer(sample, lambda _, tables=tables: tables)
             counts = Counts.zeros()
             for decoded in decode_records(sample, tracks, self.code, self._scores):
@@ -119,7 +106,7 @@ class Annotator:
             records: sequences.
             calibration: of the genome they belong to; None for a metagenome (each record by its own GC content).
         """
-        tables = calibration.tables(self.model) if calibration else None
+        tables = calibration.tables(self.model.prior) if calibration else None
         for group in _groups(records):
             tracks = self._scorer(group, lambda i, group=group: tables or self._prior_tables(group[i]))
             yield from decode_records(group, tracks, self.code, self._scores)
@@ -131,8 +118,7 @@ class Annotator:
             yield Annotation(decoded.record, tuple(g for g in genes if g.score >= self.min_score))
 
     def _prior_tables(self, record: Record) -> Tables:
-        gc = cal.gc_content(record.codes)
-        return cal.tables(Counts.zeros(), self.model.prior.at(gc), gc)
+        return Calibration(Counts.zeros(), cal.gc_content(record.codes), self.code.number).tables(self.model.prior)
 
     def _long_enough(self, gene: Gene) -> bool:
         whole = gene.has_start and gene.has_stop

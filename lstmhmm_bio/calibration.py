@@ -194,6 +194,25 @@ class Prior:
         return Counts(*blend)
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What a genome's own genes say.
+
+    Attributes:
+        counts: on its confident genes; zeros where there are none.
+        gc: GC content in [0, 1].
+        genetic_code: NCBI table number under which its genes were found.
+    """
+
+    counts: Counts
+    gc: float
+    genetic_code: int
+
+    def tables(self, prior: Prior) -> Tables:
+        """Log-odds tables, shrunk towards a model's prior."""
+        return tables(self.counts, prior.at(self.gc), self.gc)
+
+
 def gc_content(codes: Codes) -> float:
     """Share of G and C among the known bases, 0.5 if there are none."""
     histogram = np.bincount(codes, minlength=5)

@@ -77,3 +77,29 @@ class Annotation:
 
     record: Record
     genes: tuple[Gene, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Region:
+    """A stretch of one label.
+
+    Attributes:
+        start, end: 0-based half-open.
+        forward, reverse: genes over it on the + and the - strand, 0 to 2.
+        posterior: mean posterior probability of this label over its bases.
+    """
+
+    start: int
+    end: int
+    forward: int
+    reverse: int
+    posterior: float
+
+    @property
+    def name(self) -> str:
+        return "/".join(["CDS(+)"] * self.forward + ["CDS(-)"] * self.reverse) or "intergenic"
+
+    @property
+    def strand(self) -> str:
+        """The strand of all its genes, "." if there are none or both."""
+        return "." if bool(self.forward) == bool(self.reverse) else "+" if self.forward else "-"

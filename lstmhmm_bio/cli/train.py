@@ -9,11 +9,21 @@ import click
 
 @click.command(short_help="Train a model on annotated genomes.")
 @click.argument("genomes", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Folder for checkpoint and model; a checkpoint that lies there is continued.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for checkpoint and model; a checkpoint that lies there is continued.",
+)
 @click.option("--name", default="custom", show_default=True, help="Name of the model.")
-@click.option("--valid", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="SHEET",
-              help="Genomes to score on while training, never fitted.")
+@click.option(
+    "--valid",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="SHEET",
+    help="Genomes to score on while training, never fitted.",
+)
 @click.option("--from", "start_from", metavar="MODEL", help="Fine-tune this model instead of starting at random.")
 @click.option("--steps", default=4000, show_default=True, type=click.IntRange(1), help="Optimiser steps.")
 @click.option("--batch", default=32, show_default=True, type=click.IntRange(4), help="Windows a step.")
@@ -22,15 +32,29 @@ import click
 @click.option("--stride", default=6, show_default=True, type=click.IntRange(3), help="Bases per LSTM step.")
 @click.option("--hidden", default=96, show_default=True, type=click.IntRange(1), help="LSTM units per direction.")
 @click.option("--layers", default=1, show_default=True, type=click.IntRange(1), help="LSTM layers.")
-@click.option("--max-minutes", type=click.FloatRange(0, min_open=True),
-              help="Stop early, with a checkpoint, after this time.")
+@click.option(
+    "--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop early, with a checkpoint, after this time."
+)
 @click.option("--seed", default=1, show_default=True, help="Of initial weights and windows.")
 @click.option("--threads", default=0, show_default="all cores", type=click.IntRange(0), help="CPU cores.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
 def train(
-    genomes: Path, output: Path, name: str, valid: Path | None, start_from: str | None, steps: int, batch: int,
-    window: int, learning_rate: float, stride: int, hidden: int, layers: int, max_minutes: float | None, seed: int,
-    threads: int, quiet: bool,
+    genomes: Path,
+    output: Path,
+    name: str,
+    valid: Path | None,
+    start_from: str | None,
+    steps: int,
+    batch: int,
+    window: int,
+    learning_rate: float,
+    stride: int,
+    hidden: int,
+    layers: int,
+    max_minutes: float | None,
+    seed: int,
+    threads: int,
+    quiet: bool,
 ) -> None:
     """Train a model on the annotated genomes that the sheet GENOMES lists.
 

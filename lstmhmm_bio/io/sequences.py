@@ -52,6 +52,16 @@ def read_records(path: str, *, region: str | None = None, reference: str | None 
         yield from _unique(records, source)
 
 
+def format_of(path: str) -> str:
+    """ "fasta", "genbank" or "alignments", from a file's first bytes.
+
+    Raises:
+        InputError: as `read_records`.
+    """
+    with open_input(path) as stream:
+        return _format(stream.peek(), input_name(path))
+
+
 def _format(head: bytes, source: str) -> str:
     """Format by the first bytes of the decompressed file."""
     text = head.removeprefix(BOM_UTF8).lstrip()

@@ -33,7 +33,9 @@ def read_sheet(path: Path) -> list[SheetRow]:
         reader = csv.DictReader(handle, delimiter="\t")
         missing = {"fasta", "annotation"} - set(reader.fieldnames or ())
         if missing:
-            raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; the sheet is tab-separated with a header")
+            raise InputError(
+                f"{path}: no column {' and '.join(sorted(missing))}; the sheet is tab-separated with a header"
+            )
         for n, row in enumerate(reader, 2):
             files = [path.parent / (row[c] or "") for c in ("fasta", "annotation")]
             for file in files:

@@ -1,0 +1,108 @@
+"""Options in groups, and those that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Decorator = Callable[[Any], Any]
+
+
+class GroupedOption(click.Option):
+    """An option that stands under a heading in `--help`."""
+
+    def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its options by group, in the order in which the groups first appear."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if row is not None:
+                groups.setdefault(getattr(parameter, "group", "Other"), []).append(row)
+        for name, rows in groups.items():
+            with formatter.section(name):
+                formatter.write_dl(rows)
+
+
+def option(group: str, *declarations: str, **attributes: Any) -> Decorator:
+    """`click.option` under a heading."""
+    return click.option(*declarations, cls=GroupedOption, group=group, **attributes)
+
+
+def compose(*decorators: Decorator) -> Decorator:
+    """One decorator from several, applied so that the first stands first in the help."""
+
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+input_options = compose(
+    option(
+        "Input",
+        "--region",
+        metavar="NAME[:START-END]",
+        help="Only this record or part of it; of BAM/CRAM the reads that overlap it.",
+    ),
+    option("Input", "--reference", metavar="FASTA", help="Reference of a CRAM."),
+)
+
+model_options = compose(
+    option(
+        "Model",
+        "--model",
+        default="bacteria",
+        show_default=True,
+        metavar="NAME|PATH",
+        help="A bundled model or the .toml card of your own.",
+    ),
+    option(
+        "Model",
+        "-g",
+        "--genetic-code",
+        default=11,
+        show_default=True,
+        type=int,
+        metavar="N",
+        help="NCBI translation table.",
+    ),
+)
+
+calibration_options = compose(
+    option(
+        "Model",
+        "--calibration",
+        metavar="FILE",
+        help="Tables of this genome from `lstmhmm calibrate`, instead of a first pass.",
+    ),
+    option(
+        "Model", "--meta", is_flag=True, help="Metagenome: each record by itself, no calibration. Always so for reads."
+    ),
+)
+
+running_options = compose(
+    option(
+        "Running",
+        "-t",
+        "--threads",
+        default=0,
+        show_default="all cores",
+        type=click.IntRange(0),
+        metavar="N",
+        help="CPU cores; the output does not depend on it.",
+    ),
+    option("Running", "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "gpu"])),
+    option("Running", "--no-cache", is_flag=True, help="Keep no compiled programs for the next run."),
+    option("Running", "-q", "--quiet", is_flag=True, help="No progress and no notes; warnings and errors remain."),
+)

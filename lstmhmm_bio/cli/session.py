@@ -1,0 +1,99 @@
+"""What `annotate`, `segment` and `calibrate` share: inputs, model, calibration, progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..annotate import Annotator
+    from ..calibration import Calibration
+    from ..features import Record
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """A remark on stderr."""
+    if not quiet:
+        click.echo(f"lstmhmm: {text}", err=True)
+
+
+class Progress:
+    """A line on stderr that counts records and bases; silent where stderr is no terminal."""
+
+    def __init__(self, label: str, *, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        shown = not quiet and sys.stderr.isatty()
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._bar = Bar(*columns, console=Console(stderr=True), disable=not shown, transient=True)
+        self._label, self._records, self._bases = label, 0, 0
+        self._task = self._bar.add_task(label, total=None)
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def over(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records, counted as they pass."""
+        for record in records:
+            self._records += 1
+            self._bases += len(record)
+            self._bar.update(self._task, description=f"{self._label}: {self._records:,} records, {self._bases:,} bases")
+            yield record
+
+
+@contextmanager
+def input_of(path: str) -> Iterator[str]:
+    """The input as a path that can be read twice; a missing file is an error before anything slow begins."""
+    from ..io.compression import open_input
+    from ..io.spool import rereadable
+
+    with rereadable(path) as readable:
+        with open_input(readable):
+            pass
+        yield readable
+
+
+def calibration_for(
+    annotator: Annotator,
+    path: str,
+    *,
+    region: str | None,
+    reference: str | None,
+    file: str | None,
+    meta: bool,
+    quiet: bool,
+) -> Calibration | None:
+    """The calibration to annotate with: from a file, from a first pass over the input, or none.
+
+    Raises:
+        UsageError: a calibration for another genetic code, or together with --meta.
+    """
+    from ..io.calibration_file import read_calibration
+    from ..io.sequences import format_of, read_records
+
+    if file and meta:
+        raise UsageError("--calibration and --meta exclude each other: a metagenome has no tables of its own")
+    if file:
+        calibration = read_calibration(file)
+        if calibration.genetic_code != annotator.code.number:
+            raise UsageError(
+                f"{file} was made with genetic code {calibration.genetic_code}, not {annotator.code.number}; "
+                f"give --genetic-code {calibration.genetic_code} or calibrate again"
+            )
+        return calibration
+    if meta or format_of(path) == "alignments":
+        return None
+    with Progress("first pass", quiet=quiet) as progress:
+        return annotator.calibrate(progress.over(read_records(path, region=region, reference=reference)))

@@ -1,0 +1,28 @@
+"""Segmentation: every base of a record in exactly one region.
+
+The same decoding as `annotate`, written as a partition instead of as genes. A region's name says what lies on the two
+strands: ``intergenic``, ``CDS(+)``, ``CDS(-)``, and overlaps such as ``CDS(+)/CDS(-)``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .decoding import Decoded
+from .features import Region
+
+
+def regions(decoded: Decoded) -> list[Region]:
+    """The regions of a decoded record in order; they cover it exactly once."""
+    number, posterior = decoded.coverage()
+    length = number.shape[1]
+    if not length:
+        return []
+    label = 3 * number[0] + number[1]
+    # the strands are decoded apart, so their posteriors multiply
+    total = np.concatenate([[0.0], np.cumsum(posterior[0].astype(np.float64) * posterior[1])])
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(label)) + 1, [length]]).tolist()
+    return [
+        Region(a, b, int(number[0, a]), int(number[1, a]), float((total[b] - total[a]) / (b - a)))
+        for a, b in zip(edges, edges[1:], strict=False)
+    ]

@@ -73,10 +73,8 @@ class Annotator:
         gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
         calibration = Calibration(Counts.zeros(), gc, self.code.number)
         for _ in range(rounds):
-            tables = calibration.tables(self.model.prior)
-            tracks = self._scorer(sample, lambda _, tables=tables: tables)
             counts = Counts.zeros()
-            for decoded in decode_records(sample, tracks, self.code, self._scores):
+            for decoded in self.decode(sample, calibration):
                 counts = counts + self._count(decoded.record, decoded.genes(self.code))
             calibration = replace(calibration, counts=counts)
         return calibration
@@ -108,7 +106,7 @@ class Annotator:
         """
         tables = calibration.tables(self.model.prior) if calibration else None
         for group in _groups(records):
-            tracks = self._scorer(group, lambda i, group=group: tables or self._prior_tables(group[i]))
+            tracks = self._scorer(group, lambda record: tables or self._prior_tables(record))
             yield from decode_records(group, tracks, self.code, self._scores)
 
     def annotate(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Annotation]:

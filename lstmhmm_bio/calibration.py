@@ -102,7 +102,8 @@ def count(
 
     Args:
         codes: [length] the strand.
-        starts, ends: [genes] 0-based half-open; the end includes the stop codon.
+        starts: [genes] first bases.
+        ends: [genes] one past the last base, which is the stop codon's.
         has_start: [genes] whether the start codon is known.
         code: genetic code, for the false starts inside genes.
     """

@@ -162,7 +162,7 @@ def _decode_short(
     lengths = np.zeros(2 * rows, np.int32)
 
     def stack(values: Callable[[int], NDArray], shape: tuple[int, ...], dtype: type) -> NDArray:
-        out = np.zeros((2 * rows, size, *shape), dtype)
+        out: NDArray = np.zeros((2 * rows, size, *shape), dtype)
         for i, record in enumerate(records):
             out[2 * i : 2 * i + 2, : len(record)] = values(i)
         return out

@@ -74,7 +74,8 @@ def find_card(name: str) -> Path:
     card = BUNDLED / f"{name}.toml"
     if card.is_file():
         return card
-    raise ModelError(f"unknown model {name!r}; bundled: {', '.join(bundled_models())}; or give the path of a .toml card")
+    names = ", ".join(bundled_models())
+    raise ModelError(f"unknown model {name!r}; bundled: {names}; or give the path of a .toml card")
 
 
 def read_card(name: str) -> dict[str, Any]:
@@ -114,14 +115,17 @@ def load_model(name: str = DEFAULT) -> Model:
         raise ModelError(f"{weights}: cannot read the model's weights ({error.strerror})") from None
     if card.get("format") != FORMAT:
         raise ModelError(f"{path}: model format {card.get('format')}, this version reads format {FORMAT}")
+    missing = [key for key in ("name", "version", "network") if key not in card]
+    if missing:
+        raise ModelError(f"{path}: the card has no {' and no '.join(map(repr, missing))}")
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         raise ModelError(f"{weights}: checksum differs from the card's; the file is damaged, install or copy it again")
     try:
         arrays = load(data)
         config = NetworkConfig(**card["network"])
-    except (SafetensorError, KeyError, TypeError) as error:
+        template = jax.eval_shape(lambda k: init_hybrid(k, config), jax.random.key(0))
+    except (SafetensorError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: card and weights do not fit together ({error})") from None
-    template = jax.eval_shape(lambda k: init_hybrid(k, config), jax.random.key(0))
     params = unflatten(template, arrays, source=str(weights))
     counts = unflatten(_prior_template(), arrays, source=str(weights))["prior"]
     return Model(card["name"], config, params, Prior(Counts(**counts)), card)

@@ -68,7 +68,7 @@ class Summary:
 
     def warnings(self) -> list[str]:
         """What is unlike a prokaryotic genome, one line each."""
-        found = []
+        found: list[str] = []
         if self.bases - self.unknown < ENOUGH:
             return found
         if not self.genes:

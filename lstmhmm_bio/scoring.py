@@ -65,16 +65,16 @@ class Scorer:
 
     def __init__(self, model: Model, code: GeneticCode) -> None:
         self._config = model.config
-        masks = CodeMasks(*(np.concatenate([m, [False]]) for m in (code.is_start, code.is_stop)))
+        masks = CodeMasks.of(code)
         self._devices = jax.devices()
         self._on_device = [jax.device_put((model.params, masks), d) for d in self._devices]
 
-    def __call__(self, records: Sequence[Record], tables_of: Callable[[int], Tables]) -> list[Tracks]:
+    def __call__(self, records: Sequence[Record], tables_of: Callable[[Record], Tables]) -> list[Tracks]:
         """Scores records.
 
         Args:
             records: what to score; memory grows with their total length.
-            tables_of: calibration tables of the i-th record.
+            tables_of: calibration tables of a record; a pure function.
         """
         out = [Tracks.empty(len(r)) for r in records]
         by_size: dict[int, list[Window]] = {}
@@ -86,18 +86,24 @@ class Scorer:
             for size, windows in sorted(by_size.items())
             for k in range(0, len(windows), CALL // size)
         ]
-        tables = {w.record: tables_of(w.record) for call in calls for w in call}
         workers = len(self._devices)
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda n: self._run(n % workers, calls[n], records, tables, out), range(len(calls))))
+            list(pool.map(lambda n: self._run(n % workers, calls[n], records, tables_of, out), range(len(calls))))
         return out
 
     def _run(
-        self, device: int, call: list[Window], records: Sequence[Record], tables: dict[int, Tables], out: list[Tracks]
+        self,
+        device: int,
+        call: list[Window],
+        records: Sequence[Record],
+        tables_of: Callable[[Record], Tables],
+        out: list[Tracks],
     ) -> None:
         size = call[0].size
         rows = call + [call[0]] * (CALL // size - len(call))  # padded to the compiled shape
         codes = np.stack([cut(records[w.record].codes, w) for w in rows])
+        # here and not for all records at once: tables take far more memory than short records
+        tables = {i: tables_of(records[i]) for i in {w.record for w in rows}}
         stacked = Tables(*(np.stack(x) for x in zip(*(tables[w.record] for w in rows), strict=True)))
         params, masks = self._on_device[device]
         inputs = jax.device_put((codes, stacked), self._devices[device])

@@ -6,6 +6,8 @@ strands: ``intergenic``, ``CDS(+)``, ``CDS(-)``, and overlaps such as ``CDS(+)/C
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from .decoding import Decoded
@@ -24,5 +26,5 @@ def regions(decoded: Decoded) -> list[Region]:
     edges = np.concatenate([[0], np.flatnonzero(np.diff(label)) + 1, [length]]).tolist()
     return [
         Region(a, b, int(number[0, a]), int(number[1, a]), float((total[b] - total[a]) / (b - a)))
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in pairwise(edges)
     ]

@@ -56,7 +56,8 @@ def codon_index(codon: str) -> int:
 
 def kmer_indices(codes: Codes, k: int) -> NDArray[np.int32]:
     """Index in [0, 4**k) of the k-mer that starts at each position, shape [length]; -1 where it holds an unknown
-    base or runs over the end."""
+    base or runs over the end.
+    """
     n = len(codes)
     out = np.full(n, -1, np.int32)
     if n < k:

@@ -12,7 +12,7 @@ from jax import Array
 
 
 def scaled_likelihood_ratio(logits: Array, frequency: Array, temperature: Array) -> Array:
-    """log p(x | c) - log p(x | not c), tempered.
+    """Tempered log p(x | c) - log p(x | not c).
 
     Args:
         logits: [..., classes] logit of the class posterior.

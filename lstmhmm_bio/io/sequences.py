@@ -53,7 +53,7 @@ def read_records(path: str, *, region: str | None = None, reference: str | None 
 
 
 def format_of(path: str) -> str:
-    """ "fasta", "genbank" or "alignments", from a file's first bytes.
+    """Format of a file by its first bytes: "fasta", "genbank" or "alignments".
 
     Raises:
         InputError: as `read_records`.

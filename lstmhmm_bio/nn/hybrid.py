@@ -72,9 +72,7 @@ def init_hybrid(key: Array, config: NetworkConfig) -> HybridParams:
     )
 
 
-def score_windows(
-    params: HybridParams, config: NetworkConfig, codes: Array, tables: Tables, code: CodeMasks
-) -> Tracks:
+def score_windows(params: HybridParams, config: NetworkConfig, codes: Array, tables: Tables, code: CodeMasks) -> Tracks:
     """Runs network and scaling over windows.
 
     Args:
@@ -85,8 +83,8 @@ def score_windows(
         code: genetic code.
     """
     s = signals(codes, tables, code)
-    rows, time = s.codes.shape
-    features = encode(params.network, config, s, tables.summary)
+    time = s.codes.shape[1]
+    features = encode(params.network, config, s, jnp.asarray(tables.summary))
     logits = codon_logits(params.network, config, features)
     frequency = jax.lax.stop_gradient(params.frequency)
     coding = scaled_likelihood_ratio(logits, frequency, jnp.exp(params.log_temperature)) + params.coding_bias

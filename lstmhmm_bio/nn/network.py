@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ..calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
+from ..sequence import GeneticCode
 from .lstm import LSTMParams, init_lstm, strand_lstm
 
 #: per base and strand: 4 bases, then (start codon, stop codon, hexamer log-odds) of the own and of the other strand
@@ -68,6 +70,11 @@ class CodeMasks(NamedTuple):
 
     is_start: Array
     is_stop: Array
+
+    @staticmethod
+    def of(code: GeneticCode) -> CodeMasks:
+        """The masks of a genetic code, as host arrays."""
+        return CodeMasks._make(np.concatenate([mask, [False]]) for mask in (code.is_start, code.is_stop))
 
 
 class Signals(NamedTuple):
@@ -211,12 +218,12 @@ def start_scores(
     Returns:
         [2 n, k] log-odds-like scores (padding: arbitrary).
     """
-    rows, time = s.codes.shape
+    time = s.codes.shape[1]
     tables = _per_row(tables)
     at = jnp.minimum(candidates, time - 1)
 
     def window(values: Array, first: int, last: int, fill: float) -> Array:
-        """values [rows, time] around the candidates: [rows, k, last - first + 1]."""
+        """What lies around the candidates, of values [rows, time]: [rows, k, last - first + 1]."""
         padded = jnp.pad(values, ((0, 0), (-first, max(last, 0))), constant_values=fill)
         index = at[:, :, None] + jnp.arange(last - first + 1)
         return jax.vmap(lambda v, i: v[i])(padded, index)
@@ -234,7 +241,7 @@ def start_scores(
             jax.nn.one_hot(bases, 4).reshape(*at.shape, -1),
             context,
             upstream,
-            _frame_bins(coding, at),
+            _frame_bins(coding, s.codes < 4, at),
             summary,
             lstm,
         ],
@@ -246,16 +253,19 @@ def start_scores(
     return (y @ last.w + last.b)[..., 0]
 
 
-def _frame_bins(coding: Array, at: Array) -> Array:
-    """Mean codon score in bins around candidates, in the candidate's frame and the two others: [rows, k, 3 * bins]."""
-    rows, time, _ = coding.shape
+def _frame_bins(coding: Array, known: Array, at: Array) -> Array:
+    """Mean codon score of the known bases in bins around candidates, in the candidate's frame and the two others:
+    [rows, k, 3 * bins].
+    """
+    time = coding.shape[1]
     position = jnp.arange(time)
     # frame f: a base t is its codon position (t - f) mod 3
-    frames = jnp.stack([coding[:, position, (position - f) % 3] for f in range(3)], -1)
-    total = jnp.pad(jnp.cumsum(frames, axis=1), ((0, 0), (1, 0), (0, 0)))
+    frames = [coding[:, position, (position - f) % 3] for f in range(3)]
+    columns = jnp.stack([*frames, known.astype(jnp.float32)], -1)
+    total = jnp.pad(jnp.cumsum(columns, axis=1), ((0, 0), (1, 0), (0, 0)))
     edges = jnp.clip(at[:, :, None] + jnp.array(START_BINS), 0, time)
-    sums = jax.vmap(lambda t, i: t[i])(total, edges)  # [rows, k, edges, 3]
-    means = jnp.diff(sums, axis=2) / jnp.maximum(jnp.diff(edges, axis=2), 1)[..., None]
+    sums = jnp.diff(jax.vmap(lambda t, i: t[i])(total, edges), axis=2)  # [rows, k, bins, 4]
+    means = sums[..., :3] / jnp.maximum(sums[..., 3:], 1)
     order = (at[:, :, None] + jnp.arange(3)) % 3  # own frame first
     own_first = jnp.take_along_axis(means, order[:, :, None, :], axis=3)
     return own_first.reshape(*at.shape, -1)

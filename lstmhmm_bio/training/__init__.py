@@ -1,0 +1,1 @@
+"""Training: labelled genomes, losses, the loop."""

@@ -11,9 +11,10 @@ more than new genomes deserve. They come from a random stretch of the same genom
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,14 @@ from ..features import Gene
 from ..hmm.grammars import bacteria
 from ..sequence import Codes, GeneticCode, reverse_complement
 
+if TYPE_CHECKING:
+    from ..io.reference import Transcript
+
 BLOCK = 8192  # bases per unit of calibration counts
-CLEARANCE = 50_000  # bases kept between a window and the genes its tables were counted on
+CLEARANCE = 50_000  # bases kept between a window and the genes its tables were counted on,
+MIN_CLEARANCE = 5_000  # less in short records; a gene counts where its middle is, so half of a long one
 PRIOR_ONLY = 0.2  # share of windows with the prior's tables
 SHORT = 0.25  # share of windows cut to a random shorter length, as short contigs are
-UNION = ("coding", "background", "upstream", "false_upstream", "context", "false_context")
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ def load_genome(
     Args:
         fasta: sequences.
         annotation: reference genes.
-        name, clade: of the genome.
+        name: of the genome.
+        clade: of the genome.
         genetic_code: NCBI number; default: the annotation's own, else 11.
 
     Raises:
@@ -102,7 +107,7 @@ def load_genome(
     transcripts = read_transcripts(str(annotation))
     number = genetic_code or _common_code(transcripts)
     code = GeneticCode.from_number(number)
-    by_record: dict[str, list] = {}
+    by_record: dict[str, list[Transcript]] = {}
     for t in transcripts:
         by_record.setdefault(t.seqid, []).append(t)
     records, reasons, genes, used = [], Counter[str](), 0, set[str]()
@@ -122,12 +127,14 @@ def load_genome(
     return LabeledGenome(name, clade, tuple(records), number, gc, genes, dict(reasons))
 
 
-def _common_code(transcripts: Sequence) -> int:
+def _common_code(transcripts: Sequence[Transcript]) -> int:
     numbers = Counter(t.genetic_code for t in transcripts if t.genetic_code)
     return numbers.most_common(1)[0][0] if numbers else 11
 
 
-def _label_record(codes: Codes, transcripts: Sequence, code: GeneticCode) -> tuple[LabeledRecord, int, Counter[str]]:
+def _label_record(
+    codes: Codes, transcripts: Sequence[Transcript], code: GeneticCode
+) -> tuple[LabeledRecord, int, Counter[str]]:
     length = len(codes)
     n_blocks = -(-length // BLOCK)
     sums = np.zeros((n_blocks + 1, _WIDTH), np.float32)
@@ -175,7 +182,7 @@ def _label_record(codes: Codes, transcripts: Sequence, code: GeneticCode) -> tup
     return LabeledRecord(codes, allowed, np.cumsum(sums, axis=0)), total, why
 
 
-def _doubt(t, own: Codes, code: GeneticCode) -> str:  # noqa: ANN001 - a Transcript of io.reference
+def _doubt(t: Transcript, own: Codes, code: GeneticCode) -> str:
     """Why a CDS cannot be a label; "" if it can."""
     if t.pseudo or t.partial or t.unsure or t.odd:
         return "flagged"
@@ -198,7 +205,7 @@ _WIDTH = sum(_SIZES)
 
 def pack(counts: Counts) -> NDArray[np.float32]:
     """Counts as one flat vector."""
-    return np.concatenate([getattr(counts, name).ravel() for name in UNION])
+    return np.concatenate([getattr(counts, f.name).ravel() for f in fields(Counts)])
 
 
 def unpack(flat: NDArray[np.float32]) -> Counts:
@@ -216,7 +223,6 @@ class Batch:
         allowed: [2 n, time] uint16, reverse complements below, each in its own orientation; 0 at padding.
         lengths: [n] int32 real bases.
         tables: with a leading axis of n.
-        genetic_code: [n] row into the sampler's `codes_used`.
     """
 
     codes: NDArray[np.uint8]
@@ -247,13 +253,6 @@ class WindowSampler:
     def _prior_without(self, genome: LabeledGenome, counts: list[Counts]) -> Counts:
         others = [i for i, g in enumerate(self.genomes) if g.clade != genome.clade] or [0]
         return Prior.fit([counts[i] for i in others], [self.genomes[i].gc for i in others]).at(genome.gc)
-
-    def batches(self, seed: int) -> Iterator[tuple[Batch, int]]:
-        """Endless (batch, genetic code) pairs; the n-th depends on seed and n alone."""
-        n = 0
-        while True:
-            yield self.draw(np.random.default_rng([seed, n]))
-            n += 1
 
     def draw(self, rng: np.random.Generator) -> tuple[Batch, int]:
         """One batch and its genetic code."""
@@ -298,7 +297,8 @@ class WindowSampler:
         prior = self._priors[index]
         counts = Counts.zeros()
         if rng.random() >= PRIOR_ONLY:
-            flat = _sample_blocks(record.blocks, centre, len(record.codes), 2 * self.window, rng)
+            # windows lie within two window sizes of the centre, see `_draw_near`, by their middle
+            flat = _sample_blocks(record.blocks, centre, len(record.codes), -(-5 * self.window // 2), rng)
             if flat.sum() < 1e3 and len(genome.records) > 1:  # a short record: use another
                 other = genome.records[int(rng.integers(len(genome.records)))]
                 flat = other.blocks[-1] if other is not record else flat
@@ -311,7 +311,7 @@ def _sample_blocks(
 ) -> NDArray[np.float32]:
     """Counts of a random stretch of blocks that keeps clear of the windows around a centre."""
     n = len(blocks) - 1
-    clear = min(CLEARANCE, length // 8) + reach
+    clear = max(min(CLEARANCE, length // 8), MIN_CLEARANCE) + reach
     first, last = max(0, (centre - clear) // BLOCK), min(n, -(-(centre + clear) // BLOCK))
     usable = n - (last - first)
     if usable <= 0:

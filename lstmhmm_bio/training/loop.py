@@ -77,14 +77,6 @@ class Progress:
     bases_per_second: float
 
 
-def code_masks(genetic_code: int) -> CodeMasks:
-    """Start and stop codons of a genetic code for the network."""
-    code = GeneticCode.from_number(genetic_code)
-    return CodeMasks(
-        *(jnp.asarray(np.concatenate([mask, [False]])) for mask in (code.is_start, code.is_stop))
-    )
-
-
 def _optimiser(config: TrainingConfig) -> optax.GradientTransformation:
     warmup = min(100, config.steps // 10 + 1)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
@@ -119,7 +111,7 @@ class Inputs(NamedTuple):
     tables: Tables
 
 
-_SPLIT = Inputs(P("data"), P(None, "data"), P("data"), Tables(*[P("data")] * 4))
+_SPLIT = Inputs._make((P("data"), P(None, "data"), P("data"), Tables._make([P("data")] * 4)))
 
 
 @partial(jax.jit, static_argnames=("network", "config", "with_crf", "devices"), donate_argnames="state")
@@ -203,8 +195,8 @@ def train(
         allowed = batch.allowed.reshape(2, sampler.batch, sampler.window)
         state, losses = train_step(
             state,
-            Inputs(batch.codes, allowed, batch.lengths, batch.tables),
-            code_masks(number),
+            Inputs._make((batch.codes, allowed, batch.lengths, batch.tables)),
+            CodeMasks.of(GeneticCode.from_number(number)),
             network=network,
             config=config,
             with_crf=step >= config.framewise_steps,
@@ -218,7 +210,10 @@ def train(
             save_checkpoint(checkpoint, state)
             scores = None
             if validation:
-                parts = [score_batch(state.average, network, b, code_masks(n)) for b, n in validation]
+                parts = [
+                    score_batch(state.average, network, b, CodeMasks.of(GeneticCode.from_number(n)))
+                    for b, n in validation
+                ]
                 scores = sum(parts[1:], parts[0])
             frame, crf = (float(x) / since for x in sums)
             bases = sampler.batch * sampler.window * since

@@ -20,10 +20,7 @@ from ..nn.hybrid import HybridParams, Tracks
 
 #: bit sets of the states in which a base is codon position 1, 2, 3
 _POSITION_BITS = np.array(
-    [
-        sum(1 << i for i, s in enumerate(bacteria.STATES) if set(s) & set(letters))
-        for letters in ("1S", "2", "3T")
-    ],
+    [sum(1 << i for i, s in enumerate(bacteria.STATES) if set(s) & set(letters)) for letters in ("1S", "2", "3T")],
     np.int32,
 )
 _STATE_BITS = np.array([1 << i for i in range(len(bacteria.STATES))], np.int32)
@@ -52,9 +49,7 @@ def sequence_discriminative(params: HybridParams, tracks: Tracks, allowed: Array
         allowed: [2 n, time] state bit sets, 0 at padding.
         lengths: [n] real bases.
     """
-    e = bacteria.emissions(
-        tracks.coding, tracks.start, tracks.starts_here, tracks.stop_ends_here, impossible=NEG
-    )
+    e = bacteria.emissions(tracks.coding, tracks.start, tracks.starts_here, tracks.stop_ends_here, impossible=NEG)
     rows, time, _ = e.shape
     # the padding of reverse complements comes first: turn it to the end
     both = jnp.concatenate([lengths, lengths])

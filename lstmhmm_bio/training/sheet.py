@@ -37,15 +37,15 @@ def read_sheet(path: Path) -> list[SheetRow]:
                 f"{path}: no column {' and '.join(sorted(missing))}; the sheet is tab-separated with a header"
             )
         for n, row in enumerate(reader, 2):
-            files = [path.parent / (row[c] or "") for c in ("fasta", "annotation")]
-            for file in files:
+            fasta, annotation = (path.parent / (row[c] or "") for c in ("fasta", "annotation"))
+            for file in (fasta, annotation):
                 if not file.is_file():
                     raise InputError(f"{path} line {n}: {file} does not exist")
             number = (row.get("genetic_code") or "").strip()
             if number and not number.isdigit():
                 raise InputError(f"{path} line {n}: genetic code {number!r} is no number")
-            name = row.get("name") or files[0].name.split(".")[0]
-            rows.append(SheetRow(*files, name, row.get("clade") or name, int(number) if number else None))
+            name = row.get("name") or fasta.name.split(".")[0]
+            rows.append(SheetRow(fasta, annotation, name, row.get("clade") or name, int(number) if number else None))
     if not rows:
         raise InputError(f"{path}: lists no genome")
     return rows

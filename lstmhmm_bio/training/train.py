@@ -48,8 +48,10 @@ def fit(
         valid: to score while training.
         folder: for checkpoint, log (`progress.jsonl`) and model.
         name: of the model.
-        network, training: fields of `NetworkConfig` (those of the model when fine-tuning) and `TrainingConfig`.
-        batch, window: windows a step and bases a window.
+        network: fields of `NetworkConfig`; when fine-tuning those of the model count.
+        training: fields of `TrainingConfig`.
+        batch: windows a step, a multiple of 4.
+        window: bases a window, a multiple of the network's stride.
         start_from: a model to fine-tune.
         max_minutes: stop early after this time.
         workers: threads that prepare windows.

@@ -1,0 +1,1 @@
+"""Grammars of genes as state graphs, their emissions and their labels."""

@@ -36,9 +36,6 @@ INITIAL_WEIGHTS = {
     "partial_start": -5.0,
     "partial_end": -5.0,
 }
-START_STATES = tuple(s for s in STATES if "S" in s)
-STOP_STATES = tuple(s for s in STATES if "T" in s)
-CODING_STATES = tuple(s for s in STATES if s != "I")
 INDEX = {s: i for i, s in enumerate(STATES)}
 #: states that a base may be in when nothing is known about it
 ANY = np.uint16((1 << len(STATES)) - 1)
@@ -117,23 +114,27 @@ def lattice(length: int, genes: list[Gene]) -> tuple[NDArray[np.uint16], list[Ge
 
     Args:
         length: bases of the record.
-        genes: genes of ONE strand, in that strand's own 5' to 3' coordinates (strand "+").
+        genes: genes of ONE strand, in that strand's own 5' to 3' coordinates (strand "+"). One without its start
+            (stop) codon runs off the beginning (end).
 
     Returns:
         [length] bit sets over `STATES` (bit i allows state i), and the genes the grammar cannot represent (three over
-        one base, or two in one frame); their bases allow anything.
+        one base, two in one frame, a step that no edge makes); the bases in question allow anything.
     """
     role = np.zeros((2, length), np.uint8)  # of up to two genes: 0 none, 1.. = index into "S123T" + 1
     free = np.zeros(length, bool)
     left_out: list[Gene] = []
     for gene in sorted(genes, key=lambda g: (g.start, g.end)):
-        span = slice(gene.start, gene.end)
+        # the cut codon of a gene that runs off the record belongs to it
+        first = 0 if gene.start < 3 and not gene.has_start else gene.start
+        last = length if gene.end > length - 3 and not gene.has_stop else gene.end
+        span = slice(first, last)
         track = next((r for r in role if not r[span].any()), None)
         if track is None or gene.length % 3:
             left_out.append(gene)
             free[span] = True
             continue
-        track[span] = np.tile(np.array([2, 3, 4], np.uint8), gene.length // 3)
+        track[span] = 2 + (np.arange(first, last) - gene.start) % 3
         if gene.has_start:
             track[gene.start] = 1
         if gene.has_stop:
@@ -148,15 +149,15 @@ def lattice(length: int, genes: list[Gene]) -> tuple[NDArray[np.uint16], list[Ge
             elif names in _NAME and (a == 0 or b == 0 or a != b):
                 table[a, b] = 1 << INDEX[_NAME[names]]
     allowed = table[role[0], role[1]]
-    _free_forbidden_steps(allowed)
-    clash = (role[0] > 0) & (role[1] > 0) & (allowed == ANY)
+    clash = allowed == ANY
+    clash |= _free_forbidden_steps(allowed)
     left_out += [g for g in genes if g not in left_out and clash[g.start : g.end].any()]
     allowed[free] = ANY
     return allowed, left_out
 
 
-def _free_forbidden_steps(allowed: NDArray[np.uint16]) -> None:
-    """Allows anything on both sides of a labelled step that no edge makes (in place)."""
+def _free_forbidden_steps(allowed: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Allows anything around labelled steps that no edge makes (in place); returns the bases on their two sides."""
     possible = np.zeros((len(STATES), len(STATES)), bool)
     for edge in GRAPH.edges:
         possible[INDEX[edge.source], INDEX[edge.target]] = True
@@ -166,6 +167,9 @@ def _free_forbidden_steps(allowed: NDArray[np.uint16]) -> None:
     bad = np.flatnonzero(known[:-1] & known[1:] & ~possible[state[:-1], state[1:]])
     for offset in range(-3, 5):  # room for a path to change over
         allowed[np.clip(bad + offset, 0, len(allowed) - 1)] = ANY
+    sides = np.zeros(len(allowed), bool)
+    sides[bad] = sides[bad + 1] = True
+    return sides
 
 
 class Intervals(NamedTuple):

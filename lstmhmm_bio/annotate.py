@@ -28,17 +28,22 @@ from .hmm.grammars import bacteria
 from .model import Model
 from .scoring import Scorer
 from .sequence import GeneticCode, reverse_complement
+from .windows import CORE
 
 #: shortest gene reported, in bases, stop codon included (Prodigal's limits): whole, and running off a record
 MIN_LENGTH = 90
 MIN_LENGTH_PARTIAL = 60
 #: the first pass reads at most this many pieces of this many bases
-PIECE = 30_000
-PIECES = 40
+PIECE = CORE  # exactly one window of the network
+PIECES = 52
 #: a gene of the first pass teaches the tables if it is at least this sure and this long
 CONFIDENT = 0.9
 CONFIDENT_LENGTH = 180
 CONFIDENT_START = 0.6
+#: the sample is decoded and counted this often, each time with the tables of the round before
+ROUNDS = 2
+#: shorter genomes hold too few genes to learn from: a first pass would only confirm its own mistakes
+ENOUGH_TO_CALIBRATE = 100_000
 #: records are handled in groups of about this many bases
 GROUP = 8_000_000
 
@@ -61,7 +66,7 @@ class Annotator:
         self._scorer = Scorer(model, self.code)
         self._scores = bacteria.GRAPH.scores(model.params.transitions)
 
-    def calibrate(self, records: Iterable[Record], *, rounds: int = 1) -> Calibration:
+    def calibrate(self, records: Iterable[Record], *, rounds: int = ROUNDS) -> Calibration:
         """First pass: the genome's own tables, a pure function of all its records.
 
         Args:
@@ -72,7 +77,7 @@ class Annotator:
         known = histogram[:4].sum()
         gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
         calibration = Calibration(Counts.zeros(), gc, self.code.number)
-        for _ in range(rounds):
+        for _ in range(rounds if known >= ENOUGH_TO_CALIBRATE else 0):
             counts = Counts.zeros()
             for decoded in self.decode(sample, calibration):
                 counts = counts + self._count(decoded.record, decoded.genes(self.code))

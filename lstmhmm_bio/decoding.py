@@ -6,7 +6,7 @@ block by block in bounded memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from .features import Gene, Record
 from .hmm.grammars import bacteria
-from .hmm.graph import NEG, Scores
-from .hmm.recursions import forward_backward, posteriors_blockwise
+from .hmm.graph import NEG, Graph, Scores
+from .hmm.recursions import forward_backward
 from .hmm.viterbi import ViterbiDecoder, viterbi
 from .scoring import UNITS, Tracks
 from .sequence import GeneticCode, decode, kmer_indices, reverse_complement
@@ -26,6 +26,10 @@ from .windows import LONG, SHORT
 
 #: positions per block of a long record
 BLOCK = 1 << 16
+#: posteriors of a long record are computed on segments of this core with this much context at both ends, side by side;
+#: they differ from those of the whole record by less than 1e-4
+SEGMENT_FLANK = 4096
+SEGMENT_CORE = LONG - 2 * SEGMENT_FLANK
 #: records per batch of short ones, by padded length
 _BATCH_BASES = 1 << 19
 
@@ -70,18 +74,34 @@ class Decoded:
 _GENES_OVER = np.array([0 if s == "I" else len(s) for s in bacteria.STATES], np.uint8)
 
 
-class _StrandSignals:
-    """Codon masks of both strands of a record."""
+class _Strands:
+    """What decoding reads of a record: scores and codon masks of both strands, each in its own orientation."""
 
-    def __init__(self, record: Record, code: GeneticCode) -> None:
-        strands = (record.codes, reverse_complement(record.codes))
+    def __init__(self, record: Record, tracks: Tracks, code: GeneticCode) -> None:
         is_start = np.concatenate([code.is_start, [False]])
         is_stop = np.concatenate([code.is_stop, [False]])
-        codons = [kmer_indices(c, 3) for c in strands]
-        self.starts_here = np.stack([is_start[c] for c in codons])
+        codons = [kmer_indices(c, 3) for c in (record.codes, reverse_complement(record.codes))]
         stop = np.stack([is_stop[c] for c in codons])
-        self.stop_ends_here = np.zeros_like(stop)
-        self.stop_ends_here[:, 2:] = stop[:, :-2]
+        stop_ends_here = np.zeros_like(stop)
+        stop_ends_here[:, 2:] = stop[:, :-2]
+        starts_here = np.stack([is_start[c] for c in codons])
+        self.arrays = (tracks.coding, tracks.start, starts_here, stop_ends_here)
+
+
+#: a stretch of both strands of a record: positions begin, end in each strand's own orientation
+_Part = tuple[_Strands, int, int]
+
+
+def _batch(parts: Sequence[_Part], rows: int, size: int) -> tuple[jax.Array, jax.Array]:
+    """Emissions [2 rows, size, states] and lengths [2 rows] of up to `rows` parts of up to `size` positions."""
+    lengths = np.zeros(2 * rows, np.int32)
+    stacked = [np.zeros((2 * rows, size, *x.shape[2:]), x.dtype) for x in parts[0][0].arrays]
+    for i, (strands, begin, end) in enumerate(parts):
+        two = slice(2 * i, 2 * i + 2)
+        lengths[two] = end - begin
+        for target, source in zip(stacked, strands.arrays, strict=True):
+            target[two, : end - begin] = source[:, begin:end]
+    return _emissions(*stacked), jnp.asarray(lengths)
 
 
 @jax.jit
@@ -121,35 +141,30 @@ def decode_records(
 
 
 def _decode_long(record: Record, tracks: Tracks, code: GeneticCode, scores: Scores) -> Decoded:
+    """The exact path, found block by block, and posteriors from overlapping segments."""
     length = len(record)
-    signals = _StrandSignals(record, code)
-    blocks = -(-length // BLOCK)
+    strands = _Strands(record, tracks, code)
 
     def block(i: int) -> jax.Array:
-        a, b = i * BLOCK, min((i + 1) * BLOCK, length)
-
-        def padded(x: NDArray) -> NDArray:
-            width = [(0, 0), (0, BLOCK - (b - a))] + [(0, 0)] * (x.ndim - 2)
-            return np.pad(x[:, a:b], width)
-
-        return _emissions(*map(padded, (tracks.coding, tracks.start, signals.starts_here, signals.stop_ends_here)))
+        return _batch([(strands, i * BLOCK, min((i + 1) * BLOCK, length))], 1, BLOCK)[0]
 
     decoder = ViterbiDecoder(bacteria.GRAPH, scores, batch=2, recompute=block)
-    pieces = [decoder.push(block(i), min(BLOCK, length - i * BLOCK)) for i in range(blocks)]
-    _, rest = decoder.finish()
-    paths = np.concatenate([*pieces, rest], axis=1)
+    pieces = [decoder.push(block(i), min(BLOCK, length - i * BLOCK)) for i in range(-(-length // BLOCK))]
+    paths = np.concatenate([*pieces, decoder.finish()[1]], axis=1)
     posteriors = np.empty((2, length, _GROUPS.shape[1]), np.uint16)
-    lengths = jnp.full(2, length, jnp.int32)
-    _, backwards = posteriors_blockwise(bacteria.GRAPH, scores, block, blocks, lengths, jnp.asarray(_GROUPS))
-    for i, raw in backwards:
-        values = _quantised(raw)
-        a, b = i * BLOCK, min((i + 1) * BLOCK, length)
-        posteriors[:, a:b] = values[:, : b - a]
+    cores = [(a, min(a + SEGMENT_CORE, length)) for a in range(0, length, SEGMENT_CORE)]
+    per_call = _BATCH_BASES // LONG // 2
+    for k in range(0, len(cores), per_call):
+        part = cores[k : k + per_call]
+        spans = [(strands, max(a - SEGMENT_FLANK, 0), min(b + SEGMENT_FLANK, length)) for a, b in part]
+        values = _quantised(_grouped_posteriors(bacteria.GRAPH, scores, *_batch(spans, per_call, LONG)))
+        for i, ((a, b), (_, first, _)) in enumerate(zip(part, spans, strict=True)):
+            posteriors[:, a:b] = values[2 * i : 2 * i + 2, a - first : b - first]
     return Decoded(record, paths, posteriors)
 
 
 @partial(jax.jit, static_argnums=0)
-def _grouped_posteriors(graph: bacteria.Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array) -> jax.Array:
+def _grouped_posteriors(graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array) -> jax.Array:
     _, posteriors = forward_backward(graph, scores, emissions, lengths)
     return jnp.einsum("bts,sg->btg", posteriors, _GROUPS, precision="highest")
 
@@ -158,25 +173,10 @@ def _decode_short(
     size: int, rows: int, records: list[Record], tracks: list[Tracks], code: GeneticCode, scores: Scores
 ) -> list[Decoded]:
     """Decodes records of at most `size` bases as one batch of 2 * rows strands."""
-    signals = [_StrandSignals(r, code) for r in records]
-    lengths = np.zeros(2 * rows, np.int32)
-
-    def stack(values: Callable[[int], NDArray], shape: tuple[int, ...], dtype: type) -> NDArray:
-        out: NDArray = np.zeros((2 * rows, size, *shape), dtype)
-        for i, record in enumerate(records):
-            out[2 * i : 2 * i + 2, : len(record)] = values(i)
-        return out
-
-    for i, record in enumerate(records):
-        lengths[2 * i : 2 * i + 2] = len(record)
-    emissions = _emissions(
-        stack(lambda i: tracks[i].coding, (3,), np.int16),
-        stack(lambda i: tracks[i].start, (), np.int16),
-        stack(lambda i: signals[i].starts_here, (), bool),
-        stack(lambda i: signals[i].stop_ends_here, (), bool),
-    )
-    _, paths = viterbi(bacteria.GRAPH, scores, emissions, jnp.asarray(lengths))
-    posteriors = _quantised(_grouped_posteriors(bacteria.GRAPH, scores, emissions, jnp.asarray(lengths)))
+    parts = [(_Strands(r, t, code), 0, len(r)) for r, t in zip(records, tracks, strict=True)]
+    emissions, lengths = _batch(parts, rows, size)
+    _, paths = viterbi(bacteria.GRAPH, scores, emissions, lengths)
+    posteriors = _quantised(_grouped_posteriors(bacteria.GRAPH, scores, emissions, lengths))
     return [
         Decoded(r, paths[2 * i : 2 * i + 2, : len(r)], posteriors[2 * i : 2 * i + 2, : len(r)])
         for i, r in enumerate(records)

@@ -72,7 +72,15 @@ def init_hybrid(key: Array, config: NetworkConfig) -> HybridParams:
     )
 
 
-def score_windows(params: HybridParams, config: NetworkConfig, codes: Array, tables: Tables, code: CodeMasks) -> Tracks:
+def score_windows(
+    params: HybridParams,
+    config: NetworkConfig,
+    codes: Array,
+    tables: Tables,
+    code: CodeMasks,
+    *,
+    frozen: bool = False,
+) -> Tracks:
     """Runs network and scaling over windows.
 
     Args:
@@ -81,11 +89,14 @@ def score_windows(params: HybridParams, config: NetworkConfig, codes: Array, tab
         codes: [n, time] uint8, time a multiple of the stride; padding is 4.
         tables: calibration tables with a leading axis of n.
         code: genetic code.
+        frozen: no gradients into the LSTM and the codon head, only into start model, temperature and bias.
     """
     s = signals(codes, tables, code)
     time = s.codes.shape[1]
     features = encode(params.network, config, s, jnp.asarray(tables.summary))
     logits = codon_logits(params.network, config, features)
+    if frozen:
+        features, logits = jax.lax.stop_gradient((features, logits))
     frequency = jax.lax.stop_gradient(params.frequency)
     coding = scaled_likelihood_ratio(logits, frequency, jnp.exp(params.log_temperature)) + params.coding_bias
     coding = jnp.where(s.codes[:, :, None] < 4, coding, 0.0)

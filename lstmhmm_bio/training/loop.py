@@ -43,6 +43,7 @@ class TrainingConfig:
         learning_rate: peak of Adam; warmed up linearly, then lowered along a cosine.
         framewise_steps: steps on the framewise loss alone.
         crf_weight: weight of the sequence-discriminative loss (per 1000 bases) beside the framewise one.
+        freeze: fit only the start model, the temperature and the transitions; three times as fast.
         ema: decay of the average of the weights, which is what is kept.
         seed: of initial weights and windows.
         report_every: steps between progress lines, validations and checkpoints.
@@ -52,6 +53,7 @@ class TrainingConfig:
     learning_rate: float = 2e-3
     framewise_steps: int = 400
     crf_weight: float = 0.3
+    freeze: bool = False
     ema: float = 0.998
     seed: int = 1
     report_every: int = 200
@@ -128,7 +130,7 @@ def train_step(
     """One optimiser step, data-parallel; returns the new state and [framewise, sequence-discriminative] losses."""
 
     def loss(params: HybridParams, part: Inputs, code: CodeMasks) -> tuple[jax.Array, jax.Array]:
-        tracks = score_windows(params, network, part.codes, part.tables, code)
+        tracks = score_windows(params, network, part.codes, part.tables, code, frozen=config.freeze)
         allowed = part.allowed.reshape(-1, part.allowed.shape[2])
         frame = framewise(tracks, allowed)
         crf = sequence_discriminative(params, tracks, allowed, part.lengths) if with_crf else jnp.float32(0)

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import random_codes, random_model
+
+from lstmhmm_bio import annotate, decoding
+from lstmhmm_bio.annotate import Annotator, Calibration
+from lstmhmm_bio.calibration import Counts
+from lstmhmm_bio.decoding import Decoded, decode_records
+from lstmhmm_bio.features import Gene, Record
+from lstmhmm_bio.hmm.grammars import bacteria
+from lstmhmm_bio.hmm.graph import NEG
+from lstmhmm_bio.hmm.recursions import forward_backward
+from lstmhmm_bio.hmm.viterbi import viterbi
+from lstmhmm_bio.scoring import UNITS, Tracks
+from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
+from lstmhmm_bio.simulate import simulate_genome
+from lstmhmm_bio.windows import LONG, SHORT
+
+CODE = GeneticCode.from_number(11)
+SCORES = bacteria.GRAPH.scores(bacteria.INITIAL_WEIGHTS)
+
+
+def stop_mask(codes: np.ndarray) -> np.ndarray:
+    text = decode(codes)
+    return np.array([text[max(t - 2, 0) : t + 1] in ("TAA", "TAG", "TGA") for t in range(len(text))], bool)
+
+
+def start_mask(codes: np.ndarray) -> np.ndarray:
+    text = decode(codes)
+    return np.array([text[t : t + 3] in ("ATG", "GTG", "TTG") for t in range(len(text))], bool)
+
+
+def noisy_tracks(record: Record, genes: tuple[Gene, ...], seed: int) -> Tracks:
+    """Scores that know the genes, more or less."""
+    rng = np.random.default_rng(seed)
+    length = len(record)
+    coding = rng.normal(size=(2, length, 3), scale=400) - 150
+    start = rng.normal(size=(2, length), scale=2000)
+    for g in genes:
+        row = "+-".index(g.strand)
+        s, e = (g.start, g.end) if row == 0 else (length - g.end, length - g.start)
+        coding[row, np.arange(s, e), np.arange(e - s) % 3] += 700
+        start[row, s] += 4000
+    return Tracks(coding.astype(np.int16), np.where(start < 31000, start, 31000).astype(np.int16))
+
+
+def at_once(record: Record, tracks: Tracks) -> tuple[np.ndarray, np.ndarray]:
+    """Paths and posteriors of both strands from the recursions over the whole record."""
+    strands = (record.codes, reverse_complement(record.codes))
+    e = bacteria.emissions(
+        jnp.asarray(tracks.coding) * jnp.float32(1 / UNITS),
+        jnp.asarray(tracks.start) * jnp.float32(1 / UNITS),
+        np.stack([start_mask(c) for c in strands]),
+        np.stack([stop_mask(c) for c in strands]),
+        impossible=NEG,
+    )
+    lengths = jnp.full(2, len(record), jnp.int32)
+    return viterbi(bacteria.GRAPH, SCORES, e, lengths)[1], np.asarray(
+        forward_backward(bacteria.GRAPH, SCORES, e, lengths)[1]
+    )
+
+
+def assert_decoded(found: Decoded, paths: np.ndarray, posteriors: np.ndarray) -> None:
+    np.testing.assert_array_equal(found.paths, paths)
+    letters = (lambda s: "T" in s, lambda s: "S" in s, lambda s: bool(set(s) & set("3T")), lambda s: s == "I")
+    groups = [[i for i, s in enumerate(bacteria.STATES) if test(s)] for test in (*letters, lambda s: len(s) == 2)]
+    for g, members in enumerate(groups):
+        expected = posteriors[..., members].sum(-1)
+        np.testing.assert_allclose(found.posteriors[..., g] / 65535, expected, atol=2e-3)
+
+
+@pytest.fixture(scope="module")
+def long_case() -> tuple[Record, tuple[Gene, ...], Tracks]:
+    record, genes = simulate_genome(LONG + 12_345, seed=3, contig=True)
+    record.codes[9000:9100] = 4
+    return record, genes, noisy_tracks(record, genes, 1)
+
+
+@pytest.mark.parametrize("block", [decoding.BLOCK, 7000])
+def test_long_records_block_by_block(
+    block: int, long_case: tuple[Record, tuple[Gene, ...], Tracks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "BLOCK", block)
+    record, genes, tracks = long_case
+    found = decode_records([record], [tracks], CODE, SCORES)[0]
+    assert_decoded(found, *at_once(record, tracks))
+    predicted = found.genes(CODE)
+    assert len(predicted) > 0.7 * len(genes)
+    stops = {(g.strand, g.end if g.strand == "+" else g.start) for g in genes if g.has_stop}
+    right = [g for g in predicted if (g.strand, g.end if g.strand == "+" else g.start) in stops]
+    assert len(right) > 0.8 * len(stops)
+
+
+def test_short_records_together_or_one_by_one() -> None:
+    lengths = (900, SHORT[0], 30, 2500, 0, 1, SHORT[1])
+    cases = [simulate_genome(max(n, 1), seed=n + 1, contig=True) for n in lengths]
+    records = [Record(f"r{n}", record.codes[:n]) for n, (record, _) in zip(lengths, cases, strict=True)]
+    tracks = [noisy_tracks(r, c[1] if len(r) else (), 2) for r, c in zip(records, cases, strict=True)]
+    together = decode_records(records, tracks, CODE, SCORES)
+    assert [d.record.id for d in together] == [r.id for r in records]
+    for i, record in enumerate(records):
+        alone = decode_records([record], [tracks[i]], CODE, SCORES)[0]
+        np.testing.assert_array_equal(alone.paths, together[i].paths)
+        np.testing.assert_array_equal(alone.posteriors, together[i].posteriors)
+        assert alone.paths.shape == (2, len(record))
+        if i in (2, 3):
+            assert_decoded(alone, *at_once(record, tracks[i]))
+    assert sum(len(d.genes(CODE)) for d in together) > 5
+
+
+def test_genes_of_a_decoded_record(long_case: tuple[Record, tuple[Gene, ...], Tracks]) -> None:
+    record, _, tracks = long_case
+    decoded = decode_records([record], [tracks], CODE, SCORES)[0]
+    genes = decoded.genes(CODE)
+    assert genes == sorted(genes, key=lambda g: (g.start, g.end, g.strand))
+    assert {g.strand for g in genes} == {"+", "-"}
+    for gene in genes:
+        own = record.codes[gene.start : gene.end]
+        own = own if gene.strand == "+" else reverse_complement(own)
+        protein = CODE.translate(own, starts=False)
+        assert "*" not in protein[:-1]
+        assert protein.endswith("*") == gene.has_stop
+        assert gene.start_codon == (decode(own[:3]) if gene.has_start else "")
+        assert gene.has_start == (gene.start_codon in ("ATG", "GTG", "TTG"))
+        assert gene.partial_left <= (gene.start < 3)
+        assert gene.partial_right <= (gene.end > len(record) - 3)
+        assert 0 <= gene.score <= 1
+        assert (0 <= gene.start_score <= 1) == gene.has_start
+    assert np.mean([g.score for g in genes]) > 0.8
+
+
+def test_coverage_counts_genes_over_each_base(long_case: tuple[Record, tuple[Gene, ...], Tracks]) -> None:
+    record, _, tracks = long_case
+    decoded = decode_records([record], [tracks], CODE, SCORES)[0]
+    number, posterior = decoded.coverage()
+    expected = np.zeros((2, len(record)), int)
+    for gene in decoded.genes(CODE):
+        expected["+-".index(gene.strand), gene.start : gene.end] += 1
+    inner = slice(2, len(record) - 2)  # beyond, cut codons
+    np.testing.assert_array_equal(number[:, inner], expected[:, inner])
+    assert ((posterior >= 0) & (posterior <= 1)).all()
+    assert posterior.mean() > 0.8
+
+
+# ---- the pipeline with a model of no knowledge
+
+
+@pytest.fixture(scope="module")
+def annotator() -> Annotator:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lstmhmm_bio.scoring.CALL", 2 * LONG)
+        yield Annotator(random_model(3))
+
+
+def test_calibration_sample_is_a_function_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(annotate, "PIECE", 500)
+    monkeypatch.setattr(annotate, "PIECES", 10)
+    rng = np.random.default_rng(5)
+    records = [Record(f"r{i}", random_codes(rng, n)) for i, n in enumerate((4000, 100, 0, 5300))]
+    sample, histogram = annotate._sample(records)
+    assert len(sample) == 10
+    again, _ = annotate._sample(records[::-1])
+    assert {r.id for r in sample} == {r.id for r in again}
+    whole = {r.id: r.codes for r in records}
+    for piece in sample:
+        name, n = piece.id.split(":")
+        np.testing.assert_array_equal(piece.codes, whole[name][500 * int(n) : 500 * int(n) + 500])
+    np.testing.assert_array_equal(histogram, np.bincount(np.concatenate(list(whole.values())), minlength=5))
+
+
+def test_calibration_counts_confident_genes(annotator: Annotator, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, _ = simulate_genome(6000, seed=4)
+    assert not annotator.calibrate([record]).counts.coding.any()  # too little to learn from
+    monkeypatch.setattr(annotate, "ENOUGH_TO_CALIBRATE", 6000)
+    calibration = annotator.calibrate([record], rounds=1)
+    assert calibration.gc == pytest.approx(np.isin(record.codes, (1, 2)).mean())
+    assert calibration.genetic_code == 11
+    sure = [g for d in annotator.decode([record], annotator.calibrate([record], rounds=0)) for g in d.genes(CODE)]
+    sure = [g for g in sure if g.score >= 0.9 and g.has_stop and g.length >= 180]
+    assert calibration.counts.coding.sum() == sum(g.length // 3 - 2 for g in sure)
+    assert calibration.counts.background.sum() == 2 * (6000 - 5)
+
+
+def test_annotate_drops_short_and_unsure_genes(annotator: Annotator) -> None:
+    record, _ = simulate_genome(6000, seed=5, contig=True)
+    calibration = Calibration(Counts.zeros(), 0.5, 11)
+    everything = next(iter(annotator.decode([record], calibration))).genes(CODE)
+    scores = sorted(g.score for g in everything)
+    strict = Annotator(annotator.model, min_length=150, min_score=scores[len(scores) // 2])
+    strict._scorer = annotator._scorer
+    kept = next(iter(strict.annotate([record], calibration))).genes
+    expected = [g for g in everything if g.score >= strict.min_score]
+    expected = [g for g in expected if g.length >= (150 if g.has_start and g.has_stop else 100)]
+    assert [(g.start, g.end, g.strand) for g in kept] == [(g.start, g.end, g.strand) for g in expected]
+    assert 0 < len(kept) < len(everything)
+
+
+def test_metagenomes_have_tables_by_record(annotator: Annotator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(annotate, "GROUP", 1500)  # two groups
+    records = [simulate_genome(900, gc=gc, seed=6, contig=True)[0] for gc in (0.3, 0.5, 0.7)]
+    together = list(annotator.decode(records, None))
+    for record, decoded in zip(records, together, strict=True):
+        gc = float(np.isin(record.codes, (1, 2)).mean())
+        alone = next(iter(annotator.decode([record], Calibration(Counts.zeros(), gc, 11))))
+        assert decoded.record is record
+        np.testing.assert_array_equal(alone.paths, decoded.paths)
+
+
+def test_empty_input(annotator: Annotator) -> None:
+    assert annotator.calibrate([]).gc == 0.5
+    assert list(annotator.annotate([], None)) == []
+    assert next(iter(annotator.annotate([Record("empty", np.zeros(0, np.uint8))], None))).genes == ()

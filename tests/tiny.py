@@ -1,0 +1,58 @@
+"""A tiny network, random tables and random sequences for tests of everything around the network."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from lstmhmm_bio.calibration import GC_GRID, PWM_WIDTH, Counts, Prior, Tables
+from lstmhmm_bio.hmm.grammars.bacteria import INITIAL_WEIGHTS
+from lstmhmm_bio.model import Model
+from lstmhmm_bio.nn.hybrid import HybridParams, init_hybrid
+from lstmhmm_bio.nn.network import NetworkConfig
+from lstmhmm_bio.sequence import Codes
+
+NETWORK = NetworkConfig(stride=6, stem=8, hidden=4, head=6, start_head=6)
+
+
+def random_codes(rng: np.random.Generator, length: int, *, unknown: float = 0.0) -> Codes:
+    codes = rng.integers(0, 4, length).astype(np.uint8)
+    codes[rng.random(length) < unknown] = 4
+    return codes
+
+
+def random_params(seed: int, network: NetworkConfig = NETWORK) -> HybridParams:
+    """Random weights, biases too, large enough for scores that tell sequences apart."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda key: init_hybrid(key, network), jax.random.key(0)).network
+    return HybridParams(
+        jax.tree.map(lambda x: (rng.normal(size=x.shape) / max(x.shape[0], 3) ** 0.5).astype(np.float32), shapes),
+        np.float32(-1.0),
+        np.float32(0.0),
+        np.full(3, 0.15, np.float32),
+        {name: np.float32(value) for name, value in INITIAL_WEIGHTS.items()},
+    )
+
+
+def random_counts(rng: np.random.Generator) -> Counts:
+    zeros = Counts.zeros()
+    return Counts(*(rng.integers(0, 40, a.shape).astype(np.float32) for a in vars(zeros).values()))
+
+
+def random_tables(rng: np.random.Generator, n: int) -> Tables:
+    """Tables of n windows; 0 where a k-mer is unknown, as real ones have it."""
+
+    def table(*shape: int) -> np.ndarray:
+        values = rng.normal(size=(n, *shape)).astype(np.float32)
+        values[..., -1] = 0
+        return values
+
+    return Tables(table(4097), table(1025), table(PWM_WIDTH, 5), rng.normal(size=(n, 3)).astype(np.float32))
+
+
+def random_model(seed: int, network: NetworkConfig = NETWORK) -> Model:
+    """A model that finds genes of its own imagination."""
+    rng = np.random.default_rng(seed)
+    counts = [random_counts(rng) for _ in range(2)]
+    prior = Prior.fit(counts, [GC_GRID[0] / 100, GC_GRID[-1] / 100])
+    return Model("tiny", network, random_params(seed, network), prior, {"version": "7", "training": {"steps": 0}})

@@ -62,7 +62,7 @@ class Summary:
             return whole + "no genes found"
         partial = f" ({self.partial:,} partial)" if self.partial else ""
         return (
-            f"{whole}{self.genes:,} genes{partial}, coding density {100 * self.density:.1f} %, "
+            f"{whole}{self.genes:,} gene{'s' * (self.genes != 1)}{partial}, coding density {100 * self.density:.1f} %, "
             f"mean gene {self.lengths / self.genes:.0f} bases"
         )
 

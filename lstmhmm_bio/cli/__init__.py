@@ -1,14 +1,19 @@
 """The command line: one file per command; the only place that knows Click.
 
 Commands are imported when they are called, so that `--help` answers at once. Exit codes: 0 done, 1 the run failed,
-2 the command was called wrongly, 130 interrupted.
+2 the command was called wrongly, 128 + n stopped by signal n (130 Ctrl-C, 143 SIGTERM, 141 nobody reads our output).
+Whatever the reason, an output file is whole or not there.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 
@@ -27,6 +32,17 @@ COMMANDS = {
 }
 
 
+_READER_GONE = 128 + signal.SIGPIPE
+
+
+class Stopped(BaseException):
+    """A signal asked the run to end; no `Exception`, so that nothing on its way takes it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class LazyGroup(click.Group):
     """Imports a command's module only to run it or to show its own help."""
 
@@ -42,6 +58,12 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise Stopped(signal.SIGPIPE) from None  # Click's main would exit with 1
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="lstmhmm")
@@ -50,26 +72,73 @@ def lstmhmm() -> None:
 
     \b
     lstmhmm annotate genome.fa > genes.gff3
-    """
+    lstmhmm COMMAND --help
+    """  # noqa: D301  (the escape is Click's: no re-wrapping)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line and exits: errors meant for the user are one line on stderr."""
+    with _signals_raise():
+        try:
+            code = _run(arguments)
+        except BrokenPipeError:  # no reader of stderr either
+            code = _READER_GONE
+    _drop_unwritable()
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    """The exit code of a command line; tells errors on stderr."""
     try:
         code = lstmhmm.main(arguments, prog_name="lstmhmm", standalone_mode=False) or 0
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
+        if sys.stdout:
+            sys.stdout.flush()
+        return code
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("lstmhmm: interrupted", err=True)
-        code = 130
+        return error.exit_code
     except LstmHmmError as error:
-        click.echo(f"lstmhmm: error: {error}", err=True)
-        code = 2 if isinstance(error, UsageError) else 1
+        _say(f"error: {error}")
+        return 2 if isinstance(error, UsageError) else 1
+    except Stopped as stop:
+        if stop.number != signal.SIGPIPE:
+            _say(f"stopped by {signal.Signals(stop.number).name}")
+        return 128 + stop.number
     except BrokenPipeError:
-        # the reader of our stdout (head, less) went away: no error of ours, but the work was cut short
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    sys.exit(code)
+        return _READER_GONE
+    except OSError as error:
+        _say(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
+        return 1
+
+
+def _say(text: str) -> None:
+    click.echo(f"lstmhmm: {text}", err=True)
+
+
+def _drop_unwritable() -> None:
+    """What a stream cannot write goes nowhere, so that Python's own last flush has nothing to complain about."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Signals that end a process become `Stopped`, so that temporary files are removed on the way out.
+
+    Those that are ignored (nohup, jobs of a script in the background) stay so.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {s: signal.signal(s, stop) for s in signals if signal.getsignal(s) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

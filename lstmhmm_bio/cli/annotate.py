@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import GroupedCommand, calibration_options, input_options, model_options, option, running_options
-from .session import Progress, calibration_for, input_of, note
+from .session import Progress, calibration_for, input_of, note, provenance, start_annotator
 
 
 @click.command(cls=GroupedCommand)
@@ -67,43 +67,43 @@ def annotate(
 
     GENOME is FASTA or GenBank, plain or compressed, or '-' for standard input; or BAM, CRAM or SAM, whose reads are
     annotated one by one. All its records are taken as one genome: a first pass learns its codon usage and start
-    signals, a second finds the genes. Use --meta where that is not so.
-    """
-    from ..io.output import OutputSet, ensure_distinct
-    from ..model import read_card
-    from ..sequence import GeneticCode
+    signals (from 100 kb on), a second finds the genes. Use --meta where that is not so.
+
+    \b
+    lstmhmm annotate genome.fa.gz -o genes.gff3 --proteins proteins.faa
+    """  # noqa: D301  (the escape is Click's: no re-wrapping)
+    from ..io import WRITERS, OutputSet, ensure_distinct, read_records, write_cds_fasta, write_protein_fasta
+    from ..quality import Summary
 
     ensure_distinct(
         [p for p in (genome, calibration, reference) if p], [p for p in (output or "-", proteins, cds) if p]
     )
-    card = read_card(model)
-    GeneticCode.from_number(genetic_code)  # a wrong number is an error before JAX starts
-    with input_of(genome) as path:
-        from ..runtime import configure
-
-        configure(threads, device, cache=not no_cache)
-        from .. import __version__
-        from ..annotate import Annotator
-        from ..io import WRITERS, read_records, write_cds_fasta, write_protein_fasta
-        from ..model import load_model
-        from ..quality import Summary
-
-        annotator = Annotator(load_model(model), genetic_code=genetic_code, min_length=min_length, min_score=min_score)
+    summary = Summary()
+    with input_of(genome) as path, OutputSet() as outputs:
+        # opened first: who cannot write need not compute
+        handle = outputs.open(output)
+        fastas = [
+            (outputs.open(p), write) for p, write in ((proteins, write_protein_fasta), (cds, write_cds_fasta)) if p
+        ]
+        annotator = start_annotator(
+            model,
+            genetic_code,
+            threads=threads,
+            device=device,
+            no_cache=no_cache,
+            min_length=min_length,
+            min_score=min_score,
+        )
         tables = calibration_for(
             annotator, path, region=region, reference=reference, file=calibration, meta=meta, quiet=quiet
         )
-        summary = Summary()
-        with OutputSet() as outputs, Progress("annotate", quiet=quiet) as progress:
-            provenance = f"lstmhmm {__version__} model={card['name']} version={card['version']}"
-            writer = WRITERS[file_format](outputs.open(output), provenance=provenance)
-            extra = [
-                (outputs.open(p), write) for p, write in ((proteins, write_protein_fasta), (cds, write_cds_fasta)) if p
-            ]
+        writer = WRITERS[file_format](handle, provenance=provenance(annotator))
+        with Progress("annotate", quiet=quiet) as progress:
             records = progress.over(read_records(path, region=region, reference=reference))
             for annotation in annotator.annotate(records, tables):
                 writer.write(annotation)
-                for handle, write in extra:
-                    write(handle, annotation)
+                for fasta, write in fastas:
+                    write(fasta, annotation)
                 summary.add(annotation)
     note(summary.line(), quiet=quiet)
     for warning in summary.warnings():

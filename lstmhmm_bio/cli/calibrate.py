@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import GroupedCommand, input_options, model_options, option, running_options
-from .session import Progress, input_of, note
+from .session import Progress, input_of, note, start_annotator
 
 
 @click.command(cls=GroupedCommand)
@@ -31,27 +31,22 @@ def calibrate(
     The file serves `annotate --calibration` and `segment --calibration`: parts of one genome that are annotated
     apart then share one calibration.
     """
-    from ..io.output import ensure_distinct, open_output
-    from ..sequence import GeneticCode
+    from ..io import OutputSet, ensure_distinct, read_records
+    from ..io.calibration_file import calibration_bytes
 
-    ensure_distinct([genome], [output])
-    GeneticCode.from_number(genetic_code)
-    with input_of(genome) as path:
-        from ..runtime import configure
-
-        configure(threads, device, cache=not no_cache)
-        from ..annotate import Annotator
-        from ..io import read_records
-        from ..io.calibration_file import calibration_bytes
-        from ..model import load_model
-
-        annotator = Annotator(load_model(model), genetic_code=genetic_code)
+    ensure_distinct([p for p in (genome, reference) if p], [output])
+    with input_of(genome) as path, OutputSet() as outputs:
+        handle = outputs.open(output)
+        annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
         with Progress("calibrate", quiet=quiet) as progress:
             result = annotator.calibrate(progress.over(read_records(path, region=region, reference=reference)))
-        with open_output(output) as handle:
-            handle.buffer.write(calibration_bytes(result))
-    note(
-        f"{output}: GC {100 * result.gc:.1f} %, {int(result.counts.coding.sum()):,} codons and "
-        f"{int(result.counts.starts):,} starts counted",
-        quiet=quiet,
-    )
+        handle.buffer.write(calibration_bytes(result))
+    codons, starts = int(result.counts.coding.sum()), int(result.counts.starts)
+    note(f"{output}: GC {100 * result.gc:.1f} %, {codons:,} codons and {starts:,} starts counted", quiet=quiet)
+    if not codons:
+        from ..annotate import ENOUGH_TO_CALIBRATE
+
+        note(
+            f"warning: {genome} is too short (under {ENOUGH_TO_CALIBRATE:,} known bases) or has no gene sure enough to "
+            f"learn from; {output} holds its GC content alone"
+        )

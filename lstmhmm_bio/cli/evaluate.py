@@ -1,8 +1,7 @@
-"""``lstmhmm evaluate``: how well a prediction agrees with a reference annotation."""
+"""`lstmhmm evaluate`: how well a prediction agrees with a reference annotation."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -10,12 +9,10 @@ import click
 if TYPE_CHECKING:
     from ..evaluation import Evaluation, Mode
 
-_FILE = click.Path(exists=True, dir_okay=False)
-
 
 @click.command("evaluate")
-@click.argument("reference", type=_FILE)
-@click.argument("prediction", type=_FILE)
+@click.argument("reference")
+@click.argument("prediction")
 @click.option(
     "--mode",
     type=click.Choice(["prok", "euk"]),
@@ -25,7 +22,6 @@ _FILE = click.Path(exists=True, dir_okay=False)
 )
 @click.option(
     "--genome",
-    type=_FILE,
     metavar="FASTA",
     help="The annotated sequences: to tell whether CDSs include the stop codon, and partial genes at unknown bases.",
 )
@@ -60,8 +56,8 @@ def evaluate(
 ) -> None:
     """Compare the protein-coding genes of PREDICTION with those of REFERENCE.
 
-    Either is GFF3, GTF or GenBank, plain or compressed. Pseudogenes, partial genes and those that the reference itself
-    doubts are set aside, together with the predictions that lie on them.
+    Either is GFF3, GTF or GenBank, plain or compressed, or '-' for standard input. Pseudogenes, partial genes and those
+    that the reference itself doubts are set aside, together with the predictions that lie on them.
     """
     import json
 
@@ -87,7 +83,8 @@ def evaluate(
             json.dump(result.to_dict(), handle, indent=2)
             handle.write("\n")
     if json_path != "-":
-        _write_table(sys.stdout, result)
+        with open_output(None) as handle:
+            _write_table(handle, result)
 
 
 def _write_table(handle: TextIO, result: Evaluation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -15,31 +16,54 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """List the bundled models."""
+    from ..io import open_output
     from ..model import bundled_models, read_card
 
-    for name in bundled_models():
-        card = read_card(name)
-        click.echo(f"{name}\tversion {card['version']}\t{card.get('description', '')}")
+    with open_output(None) as handle:
+        for name in bundled_models():
+            card = read_card(name)
+            handle.write(f"{name}\tversion {card['version']}\t{card.get('description', '')}\n")
 
 
 @models.command()
 @click.argument("model")
 def show(model: str) -> None:
     """Show the card of MODEL, a bundled name or a path."""
-    from ..model import read_card
+    from ..io import open_output
+    from ..model import find_card, read_card
 
-    _show(read_card(model), 0)
+    card = read_card(model)
+    with open_output(None) as handle:
+        handle.write(f"{'card':<{_WIDTH}}{find_card(model)}\n")
+        handle.writelines(line + "\n" for line in _lines(card, 0))
 
 
-def _show(card: dict[str, Any], depth: int) -> None:
+_WIDTH = 20
+
+
+def _lines(card: dict[str, Any], depth: int) -> Iterator[str]:
+    """Facts first, then tables (dictionaries, and lists of them as columns) under their names."""
     indent = "  " * depth
+    tables = {k: v for k, v in card.items() if isinstance(v, dict) or (isinstance(v, list) and _is_rows(v))}
     for key, value in card.items():
-        if isinstance(value, dict):
-            click.echo(f"{indent}{key}:")
-            _show(value, depth + 1)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            click.echo(f"{indent}{key}:")
-            for row in value:
-                click.echo(f"{indent}  " + "  ".join(f"{k}={v}" for k, v in row.items()))
-        else:
-            click.echo(f"{indent}{key}: {value}")
+        if key not in tables:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{indent}{key.replace('_', ' '):<{_WIDTH - len(indent)}}{text}"
+    for key, value in tables.items():
+        if depth == 0:
+            yield ""
+        yield f"{indent}{key.replace('_', ' ')}"
+        yield from _lines(value, depth + 1) if isinstance(value, dict) else _columns(value, depth + 1)
+
+
+def _is_rows(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(v, dict) for v in values)
+
+
+def _columns(rows: list[dict[str, Any]], depth: int) -> Iterator[str]:
+    """Rows as aligned columns under a header; the names are the union of theirs, in order."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield ("  " * depth + "  ".join(f"{x:<{w}}" for x, w in zip(line, widths, strict=True))).rstrip()

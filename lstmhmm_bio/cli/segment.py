@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import GroupedCommand, calibration_options, input_options, model_options, option, running_options
-from .session import Progress, calibration_for, input_of
+from .session import Progress, calibration_for, input_of, provenance, start_annotator
 
 
 @click.command(cls=GroupedCommand)
@@ -34,32 +34,20 @@ def segment(
     Writes BED9: the name says what lies on which strand, the score is 1000 times the mean posterior, the colour
     follows the label. Inputs are those of `annotate`.
     """
-    from ..io.output import ensure_distinct, open_output
-    from ..model import read_card
-    from ..sequence import GeneticCode
+    from ..io import OutputSet, ensure_distinct, read_records
+    from ..io.regions_bed import RegionsWriter
 
     ensure_distinct([p for p in (genome, calibration, reference) if p], [output])
-    card = read_card(model)
-    GeneticCode.from_number(genetic_code)
-    with input_of(genome) as path:
-        from ..runtime import configure
-
-        configure(threads, device, cache=not no_cache)
-        from .. import __version__
-        from ..annotate import Annotator
-        from ..io import read_records
-        from ..io.regions_bed import RegionsWriter
-        from ..model import load_model
-        from ..segment import regions
-
-        annotator = Annotator(load_model(model), genetic_code=genetic_code)
+    with input_of(genome) as path, OutputSet() as outputs:
+        handle = outputs.open(output)
+        annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
         tables = calibration_for(
             annotator, path, region=region, reference=reference, file=calibration, meta=meta, quiet=quiet
         )
-        provenance = f"lstmhmm {__version__} model={card['name']} version={card['version']}"
-        with open_output(output) as handle, Progress("segment", quiet=quiet) as progress:
-            writer = RegionsWriter(handle, provenance=provenance)
-            for decoded in annotator.decode(
-                progress.over(read_records(path, region=region, reference=reference)), tables
-            ):
+        from ..segment import regions
+
+        writer = RegionsWriter(handle, provenance=provenance(annotator))
+        with Progress("segment", quiet=quiet) as progress:
+            records = progress.over(read_records(path, region=region, reference=reference))
+            for decoded in annotator.decode(records, tables):
                 writer.write(decoded.record.id, regions(decoded))

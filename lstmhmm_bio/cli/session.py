@@ -1,14 +1,15 @@
-"""What `annotate`, `segment` and `calibrate` share: inputs, model, calibration, progress."""
+"""What `annotate`, `segment` and `calibrate` share: input, model, calibration, progress."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import __version__
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,6 +64,33 @@ def input_of(path: str) -> Iterator[str]:
         with open_input(readable):
             pass
         yield readable
+
+
+def start_annotator(
+    model: str, genetic_code: int, *, threads: int, device: str, no_cache: bool, **limits: Any
+) -> Annotator:
+    """JAX and a model, ready to run, from the options of these names; `limits` go to `Annotator`.
+
+    Raises:
+        ModelError, UsageError: what can be wrong with the options, before JAX starts where that can be known.
+    """
+    from ..model import read_card
+    from ..runtime import configure
+    from ..sequence import GeneticCode
+
+    read_card(model)
+    GeneticCode.from_number(genetic_code)
+    configure(threads, device, cache=not no_cache)
+    from ..annotate import Annotator
+    from ..model import load_model
+
+    return Annotator(load_model(model), genetic_code=genetic_code, **limits)
+
+
+def provenance(annotator: Annotator) -> str:
+    """Program and model, for the comment that says where an output comes from."""
+    model = annotator.model
+    return f"lstmhmm {__version__} model={model.name} version={model.version}"
 
 
 def calibration_for(

@@ -1,4 +1,4 @@
-"""``lstmhmm simulate``: genomes drawn from a grammar, with their true annotation."""
+"""`lstmhmm simulate`: genomes drawn from a grammar, with their true annotation."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import click
 
 
 @click.command("simulate")
-@click.option("-o", "--output", required=True, metavar="FASTA", help="The genome; compressed if it ends in .gz.")
-@click.option("--annotation", required=True, metavar="GFF3", help="Its genes; compressed if it ends in .gz.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The genome (FASTA); compressed if it ends in .gz.")
+@click.option("--annotation", required=True, metavar="FILE", help="Its genes (GFF3); compressed if it ends in .gz.")
 @click.option("--length", type=click.IntRange(min=1), default=100_000, show_default=True, help="Bases per record.")
 @click.option("--records", type=click.IntRange(min=1), default=1, show_default=True, help="Number of records.")
 @click.option("--gc", type=float, default=0.5, show_default=True, help="Share of G and C.")
-@click.option("--genetic-code", type=int, default=11, show_default=True, help="NCBI translation table.")
+@click.option("-g", "--genetic-code", type=int, default=11, show_default=True, help="NCBI translation table.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same genome.")
 @click.option("--contigs", is_flag=True, help="Let genes run off the records' ends, as in a draft assembly.")
 def simulate(

@@ -6,6 +6,8 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+
 from ..calibration import Calibration, Counts
 from ..errors import InputError
 
@@ -30,14 +32,32 @@ def read_calibration(path: str) -> Calibration:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; make one with: lstmhmm calibrate GENOME -o {path}")
+        raise InputError(f"{path}: there is no such file; make one with: lstmhmm calibrate GENOME -o {path}")
     try:
         with safe_open(path, "numpy") as handle:
             metadata = handle.metadata() or {}
             if metadata.get("format") != _FORMAT:
-                raise InputError(f"{path} is not a calibration file; make one with: lstmhmm calibrate")
+                raise InputError(f"{path} is not a calibration file; make one with: lstmhmm calibrate GENOME -o FILE")
             facts = json.loads(metadata["facts"])
             counts = Counts(*(handle.get_tensor(f.name) for f in fields(Counts)))
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        raise InputError(f"{path} is not a whole calibration file ({error}); make it again") from None
-    return Calibration(counts, float(facts["gc"]), int(facts["genetic_code"]))
+        calibration = Calibration(counts, float(facts["gc"]), int(facts["genetic_code"]))
+        _check(calibration)
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path} is not a whole calibration file ({reason}); make it again with: lstmhmm calibrate"
+        ) from None
+    return calibration
+
+
+def _check(calibration: Calibration) -> None:
+    """Raises ValueError unless the numbers are what counting can give."""
+    if not 0 <= calibration.gc <= 1:
+        raise ValueError(f"GC content {calibration.gc}")
+    expected = Counts.zeros()
+    for f in fields(Counts):
+        found, zeros = getattr(calibration.counts, f.name), getattr(expected, f.name)
+        if found.shape != zeros.shape or found.dtype != zeros.dtype:
+            raise ValueError(f"{f.name} is {found.dtype} {found.shape}, expected {zeros.dtype} {zeros.shape}")
+        if not (np.isfinite(found).all() and (found >= 0).all()):
+            raise ValueError(f"{f.name} holds values that are no counts")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ..errors import UsageError
+
 
 @click.command(short_help="Train a model on annotated genomes.")
 @click.argument("genomes", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -25,6 +27,11 @@ import click
     help="Genomes to score on while training, never fitted.",
 )
 @click.option("--from", "start_from", metavar="MODEL", help="Fine-tune this model instead of starting at random.")
+@click.option(
+    "--freeze-network",
+    is_flag=True,
+    help="With --from: fit only the start model and the transitions, three times as fast.",
+)
 @click.option("--steps", default=4000, show_default=True, type=click.IntRange(1), help="Optimiser steps.")
 @click.option("--batch", default=32, show_default=True, type=click.IntRange(4), help="Windows a step.")
 @click.option("--window", default=4608, show_default=True, type=click.IntRange(600), help="Bases a window.")
@@ -44,6 +51,7 @@ def train(
     name: str,
     valid: Path | None,
     start_from: str | None,
+    freeze_network: bool,
     steps: int,
     batch: int,
     window: int,
@@ -61,6 +69,8 @@ def train(
     GENOMES is a tab-separated table with a header: columns `fasta` and `annotation` (GFF3, GTF or GenBank; paths
     relative to the sheet), and optionally `name`, `clade` (genomes of one clade share a weight) and `genetic_code`.
     """
+    if freeze_network and not start_from:
+        raise UsageError("--freeze-network needs --from: a random network is not worth keeping")
     from ..runtime import available_cores, configure
 
     configure(threads)
@@ -82,6 +92,7 @@ def train(
             "steps": steps,
             "learning_rate": learning_rate,
             "framewise_steps": 0 if start_from else steps // 10,
+            "freeze": freeze_network,
             "seed": seed,
         },
         batch=batch,

@@ -20,7 +20,8 @@ def calibration_bytes(calibration: Calibration) -> bytes:
 
     arrays = {f.name: getattr(calibration.counts, f.name) for f in fields(Counts)}
     facts = {"gc": calibration.gc, "genetic_code": calibration.genetic_code}
-    return save(arrays, metadata={"format": _FORMAT, "facts": json.dumps(facts)})
+    # one entry: safetensors writes several in any order
+    return save(arrays, metadata={_FORMAT: json.dumps(facts)})
 
 
 def read_calibration(path: str) -> Calibration:
@@ -36,9 +37,9 @@ def read_calibration(path: str) -> Calibration:
     try:
         with safe_open(path, "numpy") as handle:
             metadata = handle.metadata() or {}
-            if metadata.get("format") != _FORMAT:
+            if _FORMAT not in metadata:
                 raise InputError(f"{path} is not a calibration file; make one with: lstmhmm calibrate GENOME -o FILE")
-            facts = json.loads(metadata["facts"])
+            facts = json.loads(metadata[_FORMAT])
             counts = Counts(*(handle.get_tensor(f.name) for f in fields(Counts)))
         calibration = Calibration(counts, float(facts["gc"]), int(facts["genetic_code"]))
         _check(calibration)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,16 +22,13 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from ..calibration import Tables
-from ..errors import InputError
-from ..model import flatten, unflatten
 from ..nn.hybrid import HybridParams, init_hybrid, score_windows
 from ..nn.network import CodeMasks, NetworkConfig
 from ..sequence import GeneticCode
+from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from .dataset import Batch, WindowSampler
 from .losses import framewise, sequence_discriminative
 from .validation import GeneScores, score_batch
-
-CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -184,8 +181,9 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     state = init_state(network, config, start_from)
     checkpoint = folder / CHECKPOINT
+    settings = _settings(config, sampler)
     if checkpoint.exists():
-        state = load_checkpoint(checkpoint, state)
+        state = jax.tree.map(jnp.asarray, load_checkpoint(checkpoint, state, settings))
     elif start_from is None:
         state = _with_class_frequencies(state, sampler, config)
     devices = max(d for d in range(1, len(jax.devices()) + 1) if sampler.batch % d == 0)
@@ -209,7 +207,7 @@ def train(
         done = step + 1
         late = time.monotonic() - began > stop_after
         if done % config.report_every == 0 or done == config.steps or late:
-            save_checkpoint(checkpoint, state)
+            save_checkpoint(checkpoint, state, settings)
             scores = None
             if validation:
                 parts = [
@@ -224,6 +222,12 @@ def train(
         if late:
             break
     return state.average
+
+
+def _settings(config: TrainingConfig, sampler: WindowSampler) -> dict[str, str]:
+    """What must be the same for a run to continue; it may go on for more steps, though."""
+    facts = asdict(config) | {"batch": sampler.batch, "window": sampler.window}
+    return {k: str(v) for k, v in facts.items() if k not in ("steps", "report_every")}
 
 
 def _prepared(sampler: WindowSampler, config: TrainingConfig, first: int, workers: int) -> Iterator[tuple[Batch, int]]:
@@ -254,30 +258,3 @@ def _with_class_frequencies(state: TrainState, sampler: WindowSampler, config: T
     frequency = jnp.full(3, float(np.mean(shares)) / 3, jnp.float32)
     params = state.params._replace(frequency=frequency)
     return state._replace(params=params, average=_copy(params))
-
-
-def save_checkpoint(path: Path, state: TrainState) -> None:
-    """Writes the whole state, beside first and then under its name."""
-    from safetensors.numpy import save_file
-
-    beside = path.with_name(f".{path.name}.part")
-    save_file(flatten(state), beside)
-    beside.replace(path)
-
-
-def load_checkpoint(path: Path, template: TrainState) -> TrainState:
-    """Reads a state with the template's structure.
-
-    Raises:
-        InputError: it is no checkpoint of this configuration.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    from ..errors import ModelError
-
-    try:
-        state = unflatten(template, load_file(path), source=str(path))
-    except (SafetensorError, ModelError) as error:
-        raise InputError(f"{path}: not a checkpoint of this configuration ({error}); choose another folder") from None
-    return jax.tree.map(jnp.asarray, state)

@@ -26,26 +26,29 @@ def read_sheet(path: Path) -> list[SheetRow]:
     Paths are relative to the sheet. The default name is the FASTA's up to its first dot, the default clade the name.
 
     Raises:
-        InputError: a column, a file or all rows are missing, or a genetic code is no number.
+        InputError: not a text file, or a column, a file or all rows are missing, or a genetic code is no number.
     """
     rows = []
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle, delimiter="\t")
-        missing = {"fasta", "annotation"} - set(reader.fieldnames or ())
-        if missing:
-            raise InputError(
-                f"{path}: no column {' and '.join(sorted(missing))}; the sheet is tab-separated with a header"
-            )
-        for n, row in enumerate(reader, 2):
-            fasta, annotation = (path.parent / (row[c] or "") for c in ("fasta", "annotation"))
-            for file in (fasta, annotation):
-                if not file.is_file():
-                    raise InputError(f"{path} line {n}: {file} does not exist")
-            number = (row.get("genetic_code") or "").strip()
-            if number and not number.isdigit():
-                raise InputError(f"{path} line {n}: genetic code {number!r} is no number")
-            name = row.get("name") or fasta.name.split(".")[0]
-            rows.append(SheetRow(fasta, annotation, name, row.get("clade") or name, int(number) if number else None))
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not a readable text file ({error}); the sheet is tab-separated with a header"
+        ) from None
+    reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    missing = {"fasta", "annotation"} - set(reader.fieldnames or ())
+    if missing:
+        raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; the sheet is tab-separated with a header")
+    for n, row in enumerate(reader, 2):
+        fasta, annotation = (path.parent / (row[c] or "") for c in ("fasta", "annotation"))
+        for file in (fasta, annotation):
+            if not file.is_file():
+                raise InputError(f"{path} line {n}: {file} does not exist")
+        number = (row.get("genetic_code") or "").strip()
+        if number and not number.isdigit():
+            raise InputError(f"{path} line {n}: genetic code {number!r} is no number")
+        name = row.get("name") or fasta.name.split(".")[0]
+        rows.append(SheetRow(fasta, annotation, name, row.get("clade") or name, int(number) if number else None))
     if not rows:
         raise InputError(f"{path}: lists no genome")
     return rows

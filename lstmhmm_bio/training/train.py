@@ -102,7 +102,8 @@ def fit(
         stop_after=60 * max_minutes if max_minutes else float("inf"),
         workers=workers,
     )
-    card = {
+    earlier = [*base.card.get("earlier_training", []), base.card.get("training", {})] if base else []
+    card: dict[str, Any] = {
         "version": "1",
         "kingdom": "prokaryotes",
         "genetic_codes": sampler.genetic_codes,
@@ -116,12 +117,14 @@ def fit(
             "batch": batch,
             "window": window,
             **training,
-            **({"from": start_from} if start_from else {}),
+            **({"from": f"{base.name} {base.version}"} if base else {}),
             "genomes": [
                 {"name": g.name, "bases": g.bases, "genes": g.genes, "genetic_code": g.genetic_code} for g in labelled
             ],
         },
     }
+    if earlier:
+        card["earlier_training"] = [{k: v for k, v in stage.items() if k != "genomes"} for stage in earlier]
     return save_model(Model(name, config, jax.tree.map(np.asarray, params), sampler.prior, card), folder)
 
 

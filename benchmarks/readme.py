@@ -8,9 +8,11 @@ folder that holds a copy of the example genome. What they write (stderr too) rep
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -31,10 +33,17 @@ def main() -> None:
 
 
 def output_of(command: str, folder: Path) -> str:
+    beside = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # this Python's lstmhmm
     done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        ["bash", "-c", command],
+        cwd=folder,
+        env=beside,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
-    if "Traceback" in done.stdout:
+    if "Traceback" in done.stdout or "command not found" in done.stdout:
         raise SystemExit(f"{command}\n{done.stdout}")
     return done.stdout
 

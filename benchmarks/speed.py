@@ -47,11 +47,11 @@ def main() -> None:
 
     measured = []
     with tempfile.TemporaryDirectory() as temporary:
-        os.environ["LSTMHMM_CACHE"] = temporary + "/cache"  # so that the first run is a first run
         lstmhmm = [sys.executable, "-m", "lstmhmm_bio", "annotate", "--quiet", "--device", "cpu"]
         lstmhmm += ["--model", arguments.model, "--threads", str(arguments.threads), "-o", temporary + "/a.gff3"]
         pyrodigal = [sys.executable, "-m", "pyrodigal", "-f", "gff", "-o", temporary + "/b.gff3", "-i"]
-        for fasta in arguments.fasta:
+        for n, fasta in enumerate(arguments.fasta):
+            os.environ["LSTMHMM_CACHE"] = f"{temporary}/cache{n}"  # so that the first run is a first run
             first = measure([*lstmhmm, str(fasta)])
             pairs = [
                 (measure([*lstmhmm, str(fasta)]), measure([*pyrodigal, str(fasta)])) for _ in range(arguments.repeat)

@@ -57,7 +57,7 @@ def main() -> None:
                 (measure([*lstmhmm, str(fasta)]), measure([*pyrodigal, str(fasta)])) for _ in range(arguments.repeat)
             ]
             for written in ("a.gff3", "b.gff3"):  # a program that did nothing is fast
-                if "	CDS	" not in Path(temporary, written).read_text():
+                if "\tCDS\t" not in Path(temporary, written).read_text():
                     raise SystemExit(f"{written} of {fasta} has no genes")
             measured.append((fasta, first, *map(fastest, zip(*pairs, strict=True))))
             print(*measured[-1], sep="\n  ", file=sys.stderr)

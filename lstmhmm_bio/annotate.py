@@ -33,15 +33,14 @@ from .windows import CORE
 #: shortest gene reported, in bases, stop codon included (Prodigal's limits): whole, and running off a record
 MIN_LENGTH = 90
 MIN_LENGTH_PARTIAL = 60
-#: the first pass reads at most this many pieces of this many bases
-PIECE = CORE  # exactly one window of the network
-PIECES = 52
+#: the first pass reads a sample in pieces of this many bases, exactly one window of the network
+PIECE = CORE
+#: pieces that are decoded and counted in each of its rounds, each with the tables of the round before
+ROUNDS = (16, 48)
 #: a gene of the first pass teaches the tables if it is at least this sure and this long
 CONFIDENT = 0.9
 CONFIDENT_LENGTH = 180
 CONFIDENT_START = 0.6
-#: the sample is decoded and counted this often, each time with the tables of the round before
-ROUNDS = 2
 #: shorter genomes hold too few genes to learn from: a first pass would only confirm its own mistakes
 ENOUGH_TO_CALIBRATE = 100_000
 #: records are handled in groups of about this many bases
@@ -66,20 +65,15 @@ class Annotator:
         self._scorer = Scorer(model, self.code)
         self._scores = bacteria.GRAPH.scores(model.params.transitions)
 
-    def calibrate(self, records: Iterable[Record], *, rounds: int = ROUNDS) -> Calibration:
-        """First pass: the genome's own tables, a pure function of all its records.
-
-        Args:
-            records: the genome.
-            rounds: how often the sample is decoded and counted, each time with the tables of the round before.
-        """
+    def calibrate(self, records: Iterable[Record]) -> Calibration:
+        """First pass: the genome's own tables, a pure function of all its records."""
         sample, histogram = _sample(records)
         known = histogram[:4].sum()
         gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
         calibration = Calibration(Counts.zeros(), gc, self.code.number)
-        for _ in range(rounds if known >= ENOUGH_TO_CALIBRATE else 0):
+        for pieces in ROUNDS if known >= ENOUGH_TO_CALIBRATE else ():
             counts = Counts.zeros()
-            for decoded in self.decode(sample, calibration):
+            for decoded in self.decode(sample[:pieces], calibration):
                 counts = counts + self._count(decoded.record, decoded.genes(self.code))
             calibration = replace(calibration, counts=counts)
         return calibration
@@ -143,17 +137,19 @@ def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def _sample(records: Iterable[Record]) -> tuple[list[Record], np.ndarray]:
-    """The pieces that the first pass reads, chosen by a hash of their place, and the base counts of everything."""
+    """The pieces that the first pass reads, by a hash of their place and in its order, and the base counts of
+    everything.
+    """
     kept: list[tuple[int, str, int, Record]] = []  # a heap with the largest hash on top
     histogram = np.zeros(5, np.int64)
     for record in records:
         histogram += np.bincount(record.codes, minlength=5)
         for n, start in enumerate(range(0, len(record), PIECE)):
             rank = int.from_bytes(hashlib.blake2b(f"{record.id}:{n}".encode(), digest_size=8).digest(), "big")
-            if len(kept) == PIECES and -rank <= kept[0][0]:
+            if len(kept) == max(ROUNDS) and -rank <= kept[0][0]:
                 continue
             piece = Record(f"{record.id}:{n}", record.codes[start : start + PIECE].copy())
             heapq.heappush(kept, (-rank, record.id, n, piece))
-            if len(kept) > PIECES:
+            if len(kept) > max(ROUNDS):
                 heapq.heappop(kept)
-    return [piece for *_, piece in sorted(kept, key=lambda k: k[:3])], histogram
+    return [piece for *_, piece in sorted(kept, key=lambda k: k[:3], reverse=True)], histogram

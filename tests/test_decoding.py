@@ -157,13 +157,13 @@ def annotator() -> Annotator:
 
 def test_calibration_sample_is_a_function_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annotate, "PIECE", 500)
-    monkeypatch.setattr(annotate, "PIECES", 10)
+    monkeypatch.setattr(annotate, "ROUNDS", (3, 10))
     rng = np.random.default_rng(5)
     records = [Record(f"r{i}", random_codes(rng, n)) for i, n in enumerate((4000, 100, 0, 5300))]
     sample, histogram = annotate._sample(records)
     assert len(sample) == 10
     again, _ = annotate._sample(records[::-1])
-    assert {r.id for r in sample} == {r.id for r in again}
+    assert [r.id for r in sample] == [r.id for r in again]
     whole = {r.id: r.codes for r in records}
     for piece in sample:
         name, n = piece.id.split(":")
@@ -173,12 +173,14 @@ def test_calibration_sample_is_a_function_of_the_records(monkeypatch: pytest.Mon
 
 def test_calibration_counts_confident_genes(annotator: Annotator, monkeypatch: pytest.MonkeyPatch) -> None:
     record, _ = simulate_genome(6000, seed=4)
-    assert not annotator.calibrate([record]).counts.coding.any()  # too little to learn from
+    unlearned = annotator.calibrate([record])
+    assert not unlearned.counts.coding.any()  # too little to learn from
     monkeypatch.setattr(annotate, "ENOUGH_TO_CALIBRATE", 6000)
-    calibration = annotator.calibrate([record], rounds=1)
+    monkeypatch.setattr(annotate, "ROUNDS", (1,))
+    calibration = annotator.calibrate([record])
     assert calibration.gc == pytest.approx(np.isin(record.codes, (1, 2)).mean())
     assert calibration.genetic_code == 11
-    sure = [g for d in annotator.decode([record], annotator.calibrate([record], rounds=0)) for g in d.genes(CODE)]
+    sure = [g for d in annotator.decode([record], unlearned) for g in d.genes(CODE)]
     sure = [g for g in sure if g.score >= 0.9 and g.has_stop and g.length >= 180]
     assert calibration.counts.coding.sum() == sum(g.length // 3 - 2 for g in sure)
     assert calibration.counts.background.sum() == 2 * (6000 - 5)

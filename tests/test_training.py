@@ -202,7 +202,7 @@ def marked_genome(sequences: list[np.ndarray], clade: str = "c") -> LabeledGenom
         for b in range(n):
             blocks[b + 1 :, k] = 2e3
             k += 1
-        records.append(LabeledRecord(codes, np.ones((2, len(codes)), np.uint16), blocks))
+        records.append(LabeledRecord("r", codes, np.ones((2, len(codes)), np.uint16), blocks))
     return LabeledGenome("g", clade, tuple(records), 11, 0.5, 1)
 
 

@@ -34,7 +34,7 @@ def show(model: str) -> None:
 
     card = read_card(model)
     with open_output(None) as handle:
-        handle.write(f"{'card':<{_WIDTH}}{find_card(model)}\n")
+        handle.write(f"{'card':<{_WIDTH}} {find_card(model)}\n")
         handle.writelines(line + "\n" for line in _lines(card, 0))
 
 
@@ -47,13 +47,16 @@ def _lines(card: dict[str, Any], depth: int) -> Iterator[str]:
     tables = {k: v for k, v in card.items() if isinstance(v, dict) or (isinstance(v, list) and _is_rows(v))}
     for key, value in card.items():
         if key not in tables:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else value
-            yield f"{indent}{key.replace('_', ' '):<{_WIDTH - len(indent)}}{text}"
+            yield f"{indent}{key.replace('_', ' '):<{_WIDTH - len(indent)}} {_text(value)}"
     for key, value in tables.items():
         if depth == 0:
             yield ""
         yield f"{indent}{key.replace('_', ' ')}"
         yield from _lines(value, depth + 1) if isinstance(value, dict) else _columns(value, depth + 1)
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _is_rows(values: list[Any]) -> bool:
@@ -63,7 +66,7 @@ def _is_rows(values: list[Any]) -> bool:
 def _columns(rows: list[dict[str, Any]], depth: int) -> Iterator[str]:
     """Rows as aligned columns under a header; the names are the union of theirs, in order."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    cells = [names, *([_text(row.get(name, "")) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         yield ("  " * depth + "  ".join(f"{x:<{w}}" for x, w in zip(line, widths, strict=True))).rstrip()

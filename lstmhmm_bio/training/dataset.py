@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .. import calibration
 from ..calibration import Counts, Prior, Tables
 from ..errors import InputError
-from ..features import Gene
+from ..features import Gene, Record
 from ..hmm.grammars import bacteria
 from ..sequence import Codes, GeneticCode, reverse_complement
 
@@ -41,11 +41,13 @@ class LabeledRecord:
     """One sequence with its labels.
 
     Attributes:
+        id: name or accession.
         codes: [length] uint8.
         allowed: [2, length] uint16 state bit sets; row 1 in the reverse complement's own coordinates.
         blocks: [blocks + 1, width] running sums of calibration counts over blocks of `BLOCK` bases.
     """
 
+    id: str
     codes: Codes
     allowed: NDArray[np.uint16]
     blocks: NDArray[np.float32]
@@ -114,7 +116,7 @@ def load_genome(
     all_codes = []
     for record in read_records(str(fasta)):
         used.add(record.id)
-        labelled, n, why = _label_record(record.codes, by_record.get(record.id, []), code)
+        labelled, n, why = _label_record(record, by_record.get(record.id, []), code)
         records.append(labelled)
         all_codes.append(record.codes)
         genes += n
@@ -133,9 +135,9 @@ def _common_code(transcripts: Sequence[Transcript]) -> int:
 
 
 def _label_record(
-    codes: Codes, transcripts: Sequence[Transcript], code: GeneticCode
+    record: Record, transcripts: Sequence[Transcript], code: GeneticCode
 ) -> tuple[LabeledRecord, int, Counter[str]]:
-    length = len(codes)
+    codes, length = record.codes, len(record)
     n_blocks = -(-length // BLOCK)
     sums = np.zeros((n_blocks + 1, _WIDTH), np.float32)
     for b in range(n_blocks):
@@ -179,7 +181,7 @@ def _label_record(
                 around = own[left : int(ends[of].max()) + 100]
                 known = np.ones(of.sum(), bool)
                 sums[b + 1] += pack(calibration.count(around, starts[of] - left, ends[of] - left, known, code))
-    return LabeledRecord(codes, allowed, np.cumsum(sums, axis=0)), total, why
+    return LabeledRecord(record.id, codes, allowed, np.cumsum(sums, axis=0)), total, why
 
 
 def _doubt(t: Transcript, own: Codes, code: GeneticCode) -> str:

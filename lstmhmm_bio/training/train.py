@@ -24,6 +24,7 @@ from .loop import Progress, TrainingConfig, train
 from .sheet import SheetRow
 
 VALIDATION_BATCHES = 3  # per genetic code
+ACCESSIONS = 12  # of a genome's sequences that its model's card names
 
 
 def fit(
@@ -118,14 +119,23 @@ def fit(
             "window": window,
             **training,
             **({"from": f"{base.name} {base.version}"} if base else {}),
-            "genomes": [
-                {"name": g.name, "bases": g.bases, "genes": g.genes, "genetic_code": g.genetic_code} for g in labelled
-            ],
+            "genomes": [_entry(g) for g in labelled],
         },
     }
     if earlier:
         card["earlier_training"] = [{k: v for k, v in stage.items() if k != "genomes"} for stage in earlier]
     return save_model(Model(name, config, jax.tree.map(np.asarray, params), sampler.prior, card), folder)
+
+
+def _entry(genome: LabeledGenome) -> dict[str, Any]:
+    """What the card says of a training genome: its size and its first sequences' accessions."""
+    return {
+        "name": genome.name,
+        "sequences": [r.id for r in genome.records[:ACCESSIONS]],
+        "bases": genome.bases,
+        "genes": genome.genes,
+        "genetic_code": genome.genetic_code,
+    }
 
 
 def _load_all(rows: list[SheetRow], workers: int) -> list[LabeledGenome]:

@@ -226,8 +226,8 @@ def test_accuracy_on_a_simulated_genome(folder):
     assert result.code == 0
     assert "warning" not in result.err
     scores = evaluate_files(truth, found).scores
-    assert scores["stop"].f1 >= 0.97
-    assert scores["start|stop"].sensitivity >= 0.78
+    assert scores["stop"].f1 >= 0.98
+    assert scores["start|stop"].sensitivity >= 0.82
     table = run("evaluate", truth, found)
     assert table.code == 0
     assert f"{100 * scores['stop'].f1:.2f}" in table.out.splitlines()[1]
@@ -367,7 +367,7 @@ def test_models(folder):
     card.write_text(
         'name = "own"\ngenetic_codes = [4, 11]\n[[genomes]]\nname = "a"\nbases = 10\n[[genomes]]\nname = "bb"\n'
     )
-    assert "genetic codes       4, 11\n\ngenomes\n  name  bases\n  a     10\n  bb\n" in run("models", "show", card).out
+    assert "genetic codes        4, 11\n\ngenomes\n  name  bases\n  a     10\n  bb\n" in run("models", "show", card).out
 
 
 # ---- as a process

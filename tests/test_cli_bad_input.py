@@ -192,7 +192,7 @@ def broken_calibrations() -> dict[str, tuple[bytes, int, str]]:
 
     good, counts = calibration_bytes(GOOD), GOOD.counts
     facts = json.dumps({"gc": 0.5, "genetic_code": 11})
-    fewer = save({"coding": counts.coding}, {"format": "lstmhmm-calibration-1", "facts": facts})
+    fewer = save({"coding": counts.coding}, {"lstmhmm-calibration-1": facts})
     short = replace(GOOD, counts=replace(counts, coding=np.zeros(9, np.float32)))
     unknown = replace(GOOD, counts=replace(counts, context=counts.context + np.nan))
     damaged = "not a whole calibration file"

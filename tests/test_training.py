@@ -390,6 +390,27 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert (tmp_path / CHECKPOINT).read_bytes() == (trained[2] / CHECKPOINT).read_bytes()
 
 
+def test_a_frozen_network_keeps_its_weights(
+    trained: tuple[HybridParams, list[Progress], Path], sampler: WindowSampler, tmp_path: Path
+) -> None:
+    before = trained[0]
+    config = TrainingConfig(**(TRAINING | {"steps": 3, "framewise_steps": 0, "freeze": True}))
+    after = train(sampler, NETWORK, config, tmp_path, start_from=before)
+    for part in ("stem", "lstm", "head"):
+        old, new = (jax.tree.leaves(getattr(p.network, part)) for p in (before, after))
+        assert all(np.allclose(a, b, rtol=1e-6, atol=1e-7) for a, b in zip(old, new, strict=True))  # averaging rounds
+    assert not np.allclose(before.network.start[0].w, after.network.start[0].w, rtol=1e-4)
+    assert float(after.transitions["start"]) != float(before.transitions["start"])
+
+
+def test_a_checkpoint_of_other_settings_is_refused(
+    trained: tuple[HybridParams, list[Progress], Path], sampler: WindowSampler, tmp_path: Path
+) -> None:
+    (tmp_path / CHECKPOINT).write_bytes((trained[2] / CHECKPOINT).read_bytes())
+    with pytest.raises(InputError, match=r"not a checkpoint of this configuration \(seed .*\); choose another folder"):
+        train(sampler, NETWORK, TrainingConfig(**(TRAINING | {"seed": 99})), tmp_path)
+
+
 def test_a_finished_run_is_not_run_again(
     trained: tuple[HybridParams, list[Progress], Path], sampler: WindowSampler
 ) -> None:

@@ -6,7 +6,8 @@ block by block in bounded memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -132,12 +133,27 @@ def decode_records(
             short.setdefault(size, []).append(i)
     for size, members in sorted(short.items()):
         per_call = _BATCH_BASES // size // 2
-        for k in range(0, len(members), per_call):
+
+        def call(k: int, size: int = size, members: list[int] = members, per_call: int = per_call) -> None:
             part = members[k : k + per_call]
             found = _decode_short(size, per_call, [records[i] for i in part], [tracks[i] for i in part], code, scores)
             for i, decoded in zip(part, found, strict=True):
                 out[i] = decoded
+
+        _side_by_side([partial(call, k) for k in range(0, len(members), per_call)])
     return out
+
+
+def _side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
+    """Runs tasks on the devices in turn, as many at once as there are devices."""
+    devices = jax.devices()
+
+    def run(n: int) -> None:
+        with jax.default_device(devices[n % len(devices)]):
+            tasks[n]()
+
+    with ThreadPoolExecutor(len(devices)) as pool:
+        list(pool.map(run, range(len(tasks))))
 
 
 def _decode_long(record: Record, tracks: Tracks, code: GeneticCode, scores: Scores) -> Decoded:
@@ -148,18 +164,24 @@ def _decode_long(record: Record, tracks: Tracks, code: GeneticCode, scores: Scor
     def block(i: int) -> jax.Array:
         return _batch([(strands, i * BLOCK, min((i + 1) * BLOCK, length))], 1, BLOCK)[0]
 
-    decoder = ViterbiDecoder(bacteria.GRAPH, scores, batch=2, recompute=block)
-    pieces = [decoder.push(block(i), min(BLOCK, length - i * BLOCK)) for i in range(-(-length // BLOCK))]
-    paths = np.concatenate([*pieces, decoder.finish()[1]], axis=1)
+    paths = np.empty((2, length), np.uint8)
     posteriors = np.empty((2, length, _GROUPS.shape[1]), np.uint16)
     cores = [(a, min(a + SEGMENT_CORE, length)) for a in range(0, length, SEGMENT_CORE)]
     per_call = _BATCH_BASES // LONG // 2
-    for k in range(0, len(cores), per_call):
+
+    def find_path() -> None:
+        decoder = ViterbiDecoder(bacteria.GRAPH, scores, batch=2, recompute=block)
+        pieces = [decoder.push(block(i), min(BLOCK, length - i * BLOCK)) for i in range(-(-length // BLOCK))]
+        np.concatenate([*pieces, decoder.finish()[1]], axis=1, out=paths)
+
+    def find_posteriors(k: int) -> None:
         part = cores[k : k + per_call]
         spans = [(strands, max(a - SEGMENT_FLANK, 0), min(b + SEGMENT_FLANK, length)) for a, b in part]
         values = _quantised(_grouped_posteriors(bacteria.GRAPH, scores, *_batch(spans, per_call, LONG)))
         for i, ((a, b), (_, first, _)) in enumerate(zip(part, spans, strict=True)):
             posteriors[:, a:b] = values[2 * i : 2 * i + 2, a - first : b - first]
+
+    _side_by_side([find_path, *(partial(find_posteriors, k) for k in range(0, len(cores), per_call))])
     return Decoded(record, paths, posteriors)
 
 

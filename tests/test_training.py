@@ -504,7 +504,8 @@ def test_fit_makes_a_model_that_annotates(
     tuned = fit(rows[:1], [], tmp_path / "tuned", name="tuned", start_from=str(card), max_minutes=1e-9, **sizes)
     again = load_model(str(tuned))
     assert again.config == NETWORK
-    assert again.card["training"]["from"] == str(card)
+    assert again.card["training"]["from"] == "sim 1"
+    assert [stage["steps"] for stage in again.card["earlier_training"]] == [model.card["training"]["steps"]]
     np.testing.assert_allclose(again.params.frequency, model.params.frequency, rtol=1e-6)  # not measured anew
     change = np.abs(again.params.network.stem.w - model.params.network.stem.w)
     assert change.max() < 0.1

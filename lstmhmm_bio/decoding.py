@@ -20,8 +20,8 @@ from .features import Gene, Record
 from .hmm.grammars import bacteria
 from .hmm.graph import NEG, Graph, Scores
 from .hmm.recursions import forward_backward
-from .hmm.viterbi import ViterbiDecoder, viterbi
-from .scoring import UNITS, Tracks
+from .hmm.viterbi import UNITS, ViterbiDecoder, viterbi
+from .scoring import Tracks
 from .sequence import GeneticCode, decode, kmer_indices, reverse_complement
 from .windows import LONG, SHORT
 

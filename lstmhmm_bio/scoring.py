@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from .calibration import Tables
 from .features import Record
+from .hmm.viterbi import UNITS
 from .model import Model
 from .nn.hybrid import HybridParams, score_windows
 from .nn.network import CodeMasks, NetworkConfig
 from .sequence import GeneticCode
 from .windows import CALL, Window, cut, windows_of
 
-UNITS = 1024
 _LIMIT = 31.0
 
 

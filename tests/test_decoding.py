@@ -13,8 +13,8 @@ from lstmhmm_bio.features import Gene, Record
 from lstmhmm_bio.hmm.grammars import bacteria
 from lstmhmm_bio.hmm.graph import NEG
 from lstmhmm_bio.hmm.recursions import forward_backward
-from lstmhmm_bio.hmm.viterbi import viterbi
-from lstmhmm_bio.scoring import UNITS, Tracks
+from lstmhmm_bio.hmm.viterbi import UNITS, viterbi
+from lstmhmm_bio.scoring import Tracks
 from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
 from lstmhmm_bio.simulate import simulate_genome
 from lstmhmm_bio.windows import LONG, SHORT

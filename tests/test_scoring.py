@@ -10,9 +10,10 @@ from tiny import random_codes, random_model, random_tables
 from lstmhmm_bio import scoring
 from lstmhmm_bio.calibration import Tables
 from lstmhmm_bio.features import Record
+from lstmhmm_bio.hmm.viterbi import UNITS
 from lstmhmm_bio.nn.hybrid import score_windows
 from lstmhmm_bio.nn.network import CodeMasks
-from lstmhmm_bio.scoring import UNITS, Scorer, Tracks
+from lstmhmm_bio.scoring import Scorer, Tracks
 from lstmhmm_bio.sequence import GeneticCode, reverse_complement
 from lstmhmm_bio.windows import CORE, FLANK, LONG, windows_of
 

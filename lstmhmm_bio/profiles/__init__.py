@@ -1,0 +1,1 @@
+"""Profile hidden Markov models: files, building, calibration, search, alignment and learning."""

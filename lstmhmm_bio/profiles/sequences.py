@@ -1,0 +1,89 @@
+"""Reading unaligned sequences of any alphabet."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import InputError
+from ..io.compression import input_name, open_input
+from .profile import AMINO, DNA, RNA, Alphabet, Codes
+
+_GAPS = dict.fromkeys(map(ord, "-._~ \t\r"))
+_ONLY_AMINO = frozenset("EFIJLOPQZ")
+
+
+class Sequence(NamedTuple):
+    """An unaligned sequence; `codes` [length] are those of an `Alphabet`."""
+
+    id: str
+    description: str
+    codes: Codes
+
+
+def read_sequences(path: str, alphabet: Alphabet | None = None) -> Iterator[Sequence]:
+    """The sequences of a FASTA file, plain or compressed, in its order; gap characters are dropped.
+
+    Args:
+        path: a file, or "-" for standard input.
+        alphabet: of the letters; None guesses it from the file's first 4 kb.
+
+    Raises:
+        InputError: the file is not FASTA, or a record has no id or a letter that the alphabet lacks.
+    """
+    from Bio.SeqIO.FastaIO import SimpleFastaParser
+
+    source = input_name(path)
+    with open_input(path) as stream:
+        head = stream.peek()
+        if not head.strip():
+            raise InputError(f"{source} is empty; give a FASTA file with sequences")
+        if not head.lstrip(b"\xef\xbb\xbf\r\n \t").startswith(b">"):
+            raise InputError(f"{source} is not FASTA: it does not begin with '>'; give a FASTA file with sequences")
+        if alphabet is None:
+            alphabet = _guess_from(head, source)
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace")
+        for title, letters in SimpleFastaParser(text):
+            if not title.strip() or title[0].isspace():
+                raise InputError(f"{source}: a record has no id; write one right after '>'")
+            name, _, description = title.partition(" ")
+            try:
+                codes = alphabet.encode(letters.translate(_GAPS))
+            except InputError as error:
+                raise InputError(f"{source}: record {name!r}: {error}; correct it or give the right alphabet") from None
+            yield Sequence(name, description.strip(), codes)
+
+
+def alphabet_of(path: str) -> Alphabet:
+    """The alphabet of a FASTA file that can be read twice, guessed from its first 4 kb.
+
+    Raises:
+        InputError: the file cannot be read, or its letters fit no alphabet.
+    """
+    with open_input(path) as stream:
+        return _guess_from(stream.peek(), input_name(path))
+
+
+def _guess_from(head: bytes, source: str) -> Alphabet:
+    lines = head.decode("utf-8", "replace").splitlines()
+    try:
+        return guess_alphabet("".join(line for line in lines if not line.startswith(">")))
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def guess_alphabet(letters: str) -> Alphabet:
+    """The alphabet that some letters are written in: nucleotides where nine in ten are A, C, G, T, U or N.
+
+    Raises:
+        InputError: there are no letters to tell from.
+    """
+    counts = Counter(letters.upper().translate(_GAPS))
+    total = sum(number for letter, number in counts.items() if letter.isalpha())
+    if not total:
+        raise InputError("there are no letters to tell the alphabet from; name it")
+    if _ONLY_AMINO & counts.keys() or sum(counts[x] for x in "ACGTUN") < 0.9 * total:
+        return AMINO
+    return RNA if counts["U"] > counts["T"] else DNA

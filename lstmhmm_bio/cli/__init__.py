@@ -25,6 +25,7 @@ COMMANDS = {
     "annotate": "Find protein-coding genes (GFF3, GTF, BED, GenBank, FASTA).",
     "segment": "Partition every sequence into labelled regions (BED).",
     "calibrate": "Estimate a genome's own codon usage and start signals, for --calibration.",
+    "merge": "Join the outputs of shards, or of single records, as those of one run.",
     "train": "Train a model on annotated genomes.",
     "evaluate": "Compare predicted genes with a reference annotation.",
     "simulate": "Draw a genome and its true genes.",

@@ -35,6 +35,7 @@ _REMEDIES = {
     errno.EPERM: "permission denied; choose another folder or change its permissions",
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.ENOSPC: "the disk is full; free space or choose another disk",
+    errno.EFBIG: "it would be larger than a file may be here (see ulimit -f); choose another disk",
     errno.EDQUOT: "the disk quota is used up; free space or choose another disk",
 }
 
@@ -68,7 +69,7 @@ class OutputSet:
         try:
             raw = self._open_raw(path)
         except OSError as error:
-            raise _output_error(path, error) from error
+            raise output_error(path, error) from error
         binary: Any = io.BufferedWriter(raw)
         if path.endswith(".gz"):
             binary = _BgzipStream(binary)
@@ -117,7 +118,7 @@ class OutputSet:
             try:
                 os.replace(temporary, target)
             except OSError as error:
-                raise _output_error(target, error) from error
+                raise output_error(target, error) from error
 
     def _discard(self) -> None:
         """Close what is open and remove what was not renamed."""
@@ -163,10 +164,11 @@ def _flush_stdout() -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _output_error("standard output", error) from error
+        raise output_error("standard output", error) from error
 
 
-def _output_error(path: str, error: OSError) -> OutputError:
+def output_error(path: str, error: OSError) -> OutputError:
+    """An error of the system in words."""
     remedy = _REMEDIES.get(error.errno or 0, f"{error.strerror or error}; choose another path")
     return OutputError(f"{path} cannot be written: {remedy}")
 
@@ -184,7 +186,7 @@ class _CheckedFile(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise _output_error(self._shown, error) from error
+            raise output_error(self._shown, error) from error
 
 
 class _BgzipStream(io.BufferedIOBase):

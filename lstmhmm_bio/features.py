@@ -32,18 +32,22 @@ class Record:
 
 @dataclass(frozen=True)
 class Gene:
-    """A predicted protein-coding gene without introns: one CDS, its stop codon inside.
+    """A predicted protein-coding gene: one CDS, its stop codon inside, with or without introns.
 
     Attributes:
         seqid: record it lies on.
-        start, end: 0-based half-open; the whole codons inside the record.
+        start, end: 0-based half-open, from the first to the last whole codon inside the record. On a circular record
+            a gene over the origin has `start` in the record and `end` beyond its length.
         strand: "+" or "-".
-        partial_left, partial_right: it runs off the record's left (position 0) or right end.
         score: posterior probability in [0, 1] that the gene is real (that its stop, or for a gene without one its
             reading frame at the record's end, is right).
+        partial_left, partial_right: it runs off the record's left (position 0) or right end.
         start_score: posterior probability in [0, 1] that its start is right, given the gene; nan without a start.
         start_codon: e.g. "ATG"; "" if the 5' end is off the record.
         genetic_code: NCBI table number.
+        introns: (start, end) 0-based half-open, ascending.
+        exon_scores: posterior probability of each segment of the CDS, in the order of `segments`; () where not known.
+        intronic: the model knows introns, whether this gene has one or not.
     """
 
     seqid: str
@@ -56,11 +60,20 @@ class Gene:
     start_score: float = float("nan")
     start_codon: str = ""
     genetic_code: int = 11
+    introns: tuple[tuple[int, int], ...] = ()
+    exon_scores: tuple[float, ...] = ()
+    intronic: bool = False
+
+    @property
+    def segments(self) -> tuple[tuple[int, int], ...]:
+        """Coding stretches, 0-based half-open, ascending whatever the strand."""
+        edges = [self.start, *(x for intron in self.introns for x in intron), self.end]
+        return tuple(zip(edges[::2], edges[1::2], strict=True))
 
     @property
     def length(self) -> int:
-        """Bases of coding sequence, stop codon included."""
-        return self.end - self.start
+        """Bases of coding sequence, stop codon included, introns not."""
+        return self.end - self.start - sum(e - s for s, e in self.introns)
 
     @property
     def has_start(self) -> bool:

@@ -25,7 +25,8 @@ def genes_of(record: Record) -> tuple[Gene, ...]:
     score = np.float32(0.1) * n  # a number that has no short decimal
     whole = Gene(record.id, 0, n, "+", float(np.float64(1) / 3), start_score=float(score), start_codon="ATG")
     cut = Gene(record.id, 1, n, "-", 0.5, partial_right=True, genetic_code=4)  # its start_score is no number
-    return (whole, cut)[: n // 4]
+    spliced = Gene(record.id, 0, 30, "+", 0.25, introns=((3, 9), (12, 21)), exon_scores=(0.5, 0.1, 1.0), intronic=True)
+    return (whole, cut, spliced)[: n // 4]
 
 
 ANNOTATIONS = [Annotation(record, genes_of(record)) for record in RECORDS]

@@ -14,7 +14,7 @@ from command import fasta, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lstmhmm_bio.features import Annotation, Record
+from lstmhmm_bio.features import Annotation, Gene, Record
 from lstmhmm_bio.io import WRITERS, open_output, write_cds_fasta, write_protein_fasta
 from lstmhmm_bio.io.merge import shard_mark
 from lstmhmm_bio.sequence import encode
@@ -32,6 +32,9 @@ def some_annotations() -> list[Annotation]:
     for i, name in enumerate(names):
         record, genes = simulate_genome(3000, seed=5, record=i, contig=True)
         found.append(Annotation(Record(name, record.codes), tuple(replace(g, seqid=name) for g in genes)))
+    spliced = Gene("spliced", 0, 60, "+", 0.5, introns=((9, 21),), intronic=True)
+    circular = Gene("spliced", 2700, 3300, "-", 0.5, start_codon="GTG")
+    found.append(Annotation(Record("spliced", found[0].record.codes, circular=True), (spliced, circular)))
     nothing = Annotation(Record("nothing", encode("")))
     random_bases = Annotation(Record("no_genes", encode("ACGT" * 20)))
     return [found[0], nothing, *found[1:5], random_bases, *found[5:]]

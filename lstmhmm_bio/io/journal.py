@@ -19,7 +19,7 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from types import TracebackType
@@ -29,7 +29,7 @@ from ..errors import OutputError, UsageError
 from ..features import Annotation, Gene, Record
 from .output import output_error
 
-Settings = dict[str, str | int | float | bool | None]
+Settings = Mapping[str, str | int | float | bool | None]
 
 _FORMAT = "lstmhmm-journal-1"
 _FIELDS = [f.name for f in fields(Gene) if f.name != "seqid"]
@@ -107,7 +107,7 @@ class Journal:
                 name, length, genes = _content(line)
                 if (name, length) != (record.id, len(record)):
                     raise OutputError(f"{self._path} is damaged at record {name!r}; remove it and run again")
-                yield Annotation(record, tuple(Gene(record.id, **dict(zip(_FIELDS, g, strict=True))) for g in genes))
+                yield Annotation(record, tuple(_gene(record.id, values) for values in genes))
 
     def _read(self) -> None:
         """Checks the first line, counts the whole lines after it and cuts off what follows them."""
@@ -147,6 +147,15 @@ class Journal:
                 left = left[self._file.write(left) :]
         except OSError as error:
             raise output_error(self._path, error) from error
+
+
+def _gene(seqid: str, values: list[Any]) -> Gene:
+    return Gene(seqid, **{name: _tuples(value) for name, value in zip(_FIELDS, values, strict=True)})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _line(content: Any) -> bytes:

@@ -118,7 +118,7 @@ def _kind(header: str, first: str, name: str) -> str:
     if first.startswith(">") and not header:
         return "fasta"
     columns = first.split("\t")
-    if len(columns) == 9 and columns[1].isdecimal() and columns[2].isdecimal():
+    if len(columns) in (9, 12) and columns[1].isdecimal() and columns[2].isdecimal():
         return "bed"
     if len(columns) == 9 and columns[3].isdecimal() and columns[4].isdecimal():
         return "gtf"

@@ -22,9 +22,9 @@ import numpy as np
 
 from . import calibration as cal
 from .calibration import Calibration, Counts, Tables
-from .decoding import Decoded, decode_records
+from .decoding import Decoded, Weights, decode_records
 from .features import Annotation, Gene, Record
-from .hmm.grammars import bacteria
+from .genes import genes_of
 from .model import Model
 from .scoring import Scorer
 from .sequence import GeneticCode, reverse_complement
@@ -61,9 +61,9 @@ class Annotator:
         self, model: Model, *, genetic_code: int = 11, min_length: int = MIN_LENGTH, min_score: float = 0.0
     ) -> None:
         self.model, self.min_length, self.min_score = model, min_length, min_score
-        self.code = GeneticCode.from_number(genetic_code)
+        self.code = GeneticCode.from_number(genetic_code, model.grammar.start_codons)
         self._scorer = Scorer(model, self.code)
-        self._scores = bacteria.GRAPH.scores(model.params.transitions)
+        self._weights = Weights.of(model.grammar, model.params.transitions)
 
     def calibrate(self, records: Iterable[Record]) -> Calibration:
         """First pass: the genome's own tables, a pure function of all its records."""
@@ -74,12 +74,13 @@ class Annotator:
         for pieces in ROUNDS if known >= ENOUGH_TO_CALIBRATE else ():
             counts = Counts.zeros()
             for decoded in self.decode(sample[:pieces], calibration):
-                counts = counts + self._count(decoded.record, decoded.genes(self.code))
+                counts = counts + self._count(decoded.record, genes_of(decoded, self.code))
             calibration = replace(calibration, counts=counts)
         return calibration
 
     def _count(self, record: Record, genes: list[Gene]) -> Counts:
         total = replace(Counts.zeros(), background=cal.background_counts(record.codes))
+        n = len(record)
         for strand in "+-":
             codes = record.codes if strand == "+" else reverse_complement(record.codes)
             sure = [
@@ -87,13 +88,13 @@ class Annotator:
                 for g in genes
                 if g.strand == strand and g.score >= CONFIDENT and g.has_stop and g.length >= CONFIDENT_LENGTH
             ]
-            if not sure:
-                continue
-            n = len(record)
-            ends = [(g.start, g.end) if strand == "+" else (n - g.end, n - g.start) for g in sure]
-            starts, stops = (np.array(x, np.int64) for x in zip(*ends, strict=True))
-            has_start = np.array([g.has_start and g.start_score >= CONFIDENT_START for g in sure])
-            total = total + cal.count(codes, starts, stops, has_start, self.code)
+            if sure:
+                chains = [
+                    g.segments if strand == "+" else tuple((n - e, n - s) for s, e in reversed(g.segments))
+                    for g in sure
+                ]
+                has_start = np.array([g.has_start and g.start_score >= CONFIDENT_START for g in sure])
+                total = total + cal.count_spliced(codes, chains, has_start, self.code)
         return total
 
     def decode(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Decoded]:
@@ -106,12 +107,12 @@ class Annotator:
         tables = calibration.tables(self.model.prior) if calibration else None
         for group in _groups(records):
             tracks = self._scorer(group, lambda record: tables or self._prior_tables(record))
-            yield from decode_records(group, tracks, self.code, self._scores)
+            yield from decode_records(group, tracks, self.code, self.model.grammar, self._weights)
 
     def annotate(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Annotation]:
         """Second pass: the genes of each record, in input order; arguments as for `decode`."""
         for decoded in self.decode(records, calibration):
-            genes = (g for g in decoded.genes(self.code) if self._long_enough(g))
+            genes = (g for g in genes_of(decoded, self.code) if self._long_enough(g))
             yield Annotation(decoded.record, tuple(g for g in genes if g.score >= self.min_score))
 
     def _prior_tables(self, record: Record) -> Tables:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .sequence import Codes, GeneticCode, kmer_indices
+from .sequence import UNKNOWN, Codes, GeneticCode, kmer_indices
 
 Floats = NDArray[np.float32]
 
@@ -64,7 +64,7 @@ class Counts:
 
     @staticmethod
     def zeros() -> Counts:
-        return Counts(*(np.zeros(shape, np.float32) for shape in _SHAPES))
+        return Counts(*(np.zeros(shape, np.float32) for shape in SHAPES))
 
     @property
     def starts(self) -> float:
@@ -72,7 +72,8 @@ class Counts:
         return float(self.context[-PWM_FIRST].sum())
 
 
-_SHAPES = ((HEXAMERS,), (HEXAMERS,), (PENTAMERS,), (PENTAMERS,), (PWM_WIDTH, 4), (PWM_WIDTH, 4))
+#: shapes of the fields of `Counts`
+SHAPES = ((HEXAMERS,), (HEXAMERS,), (PENTAMERS,), (PENTAMERS,), (PWM_WIDTH, 4), (PWM_WIDTH, 4))
 
 
 class Tables(NamedTuple):
@@ -119,6 +120,28 @@ def count(
         _count_context(codes, true_starts),
         _count_context(codes, false_starts),
     )
+
+
+def count_spliced(
+    codes: Codes, chains: Sequence[tuple[tuple[int, int], ...]], has_start: NDArray[np.bool_], code: GeneticCode
+) -> Counts:
+    """`count` for genes that may have introns: on what precedes each gene and its spliced sequence, one by one.
+
+    Args:
+        codes: [length] the strand.
+        chains: CDS segments of each gene, ascending, in that strand's 5' to 3' coordinates.
+        has_start: [genes] whether the start codon is known.
+        code: genetic code.
+    """
+    pieces, starts, ends, at = [], [], [], 0
+    for chain in chains:
+        upstream = codes[max(chain[0][0] + PWM_FIRST, 0) : chain[0][0]]
+        spliced = [codes[s:e] for s, e in chain]
+        pieces += [np.full(-PWM_FIRST - len(upstream), UNKNOWN, np.uint8), upstream, *spliced]
+        starts.append(at - PWM_FIRST)
+        ends.append(starts[-1] + sum(map(len, spliced)))
+        at = ends[-1]
+    return count(np.concatenate(pieces), np.array(starts), np.array(ends), has_start, code)
 
 
 def background_counts(codes: Codes) -> Floats:
@@ -178,7 +201,7 @@ class Prior:
         kernel *= 1.0 if weights is None else np.asarray(weights)[None]
         kernel /= kernel.sum(1, keepdims=True)
         columns = []
-        for f, shape in zip(fields(Counts), _SHAPES, strict=True):
+        for f, shape in zip(fields(Counts), SHAPES, strict=True):
             values = np.stack([_frequencies(getattr(c, f.name)) for c in counts])
             columns.append(np.einsum("gn,n...->g...", kernel, values).reshape(-1, *shape).astype(np.float32))
         return Prior(Counts(*columns))

@@ -19,12 +19,13 @@ from .calibration import GC_GRID, Counts, Prior
 from .errors import ModelError
 
 if TYPE_CHECKING:
+    from .hmm.grammars.grammar import Grammar
     from .nn.hybrid import HybridParams
     from .nn.network import NetworkConfig
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "bacteria"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,15 @@ class Model:
     Attributes:
         name: e.g. "bacteria".
         config: sizes of the network.
-        params: weights, temperature, transitions.
+        grammar: that it decodes with.
+        params: weights, temperatures, transitions.
         prior: expected calibration frequencies by GC content.
         card: everything that `NAME.toml` says.
     """
 
     name: str
     config: NetworkConfig
+    grammar: Grammar
     params: HybridParams
     prior: Prior
     card: dict[str, Any]
@@ -104,6 +107,7 @@ def load_model(name: str = DEFAULT) -> Model:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    from .hmm.grammars import decoding_grammar
     from .nn.hybrid import init_hybrid
     from .nn.network import NetworkConfig
 
@@ -115,26 +119,27 @@ def load_model(name: str = DEFAULT) -> Model:
         raise ModelError(f"{weights}: cannot read the model's weights ({error.strerror})") from None
     if card.get("format") != FORMAT:
         raise ModelError(f"{path}: model format {card.get('format')}, this version reads format {FORMAT}")
-    missing = [key for key in ("name", "version", "network") if key not in card]
+    missing = [key for key in ("name", "version", "kind", "network") if key not in card]
     if missing:
         raise ModelError(f"{path}: the card has no {' and no '.join(map(repr, missing))}")
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         raise ModelError(f"{weights}: checksum differs from the card's; the file is damaged, install or copy it again")
     try:
         arrays = load(data)
-        config = NetworkConfig(**card["network"])
-        template = jax.eval_shape(lambda k: init_hybrid(k, config), jax.random.key(0))
-    except (SafetensorError, TypeError, ValueError) as error:
+        config = NetworkConfig(**card["network"] | {"sites": tuple(card["network"].get("sites", ()))})
+        grammar = decoding_grammar(card["kind"], card.get("grammar", {}))
+        template = jax.eval_shape(lambda k: init_hybrid(k, config, grammar), jax.random.key(0))
+    except (SafetensorError, TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: card and weights do not fit together ({error})") from None
     params = unflatten(template, arrays, source=str(weights))
     counts = unflatten(_prior_template(), arrays, source=str(weights))["prior"]
-    return Model(card["name"], config, params, Prior(Counts(**counts)), card)
+    return Model(card["name"], config, grammar, params, Prior(Counts(**counts)), card)
 
 
 def save_model(model: Model, folder: str | Path) -> Path:
     """Writes weights and card into a folder; returns the card's path.
 
-    `card` needs no "name", "format", "network" or "sha256": these are filled in.
+    `card` needs no "name", "format", "kind", "network" or "sha256": these are filled in.
     """
     import tomli_w
     from safetensors.numpy import save
@@ -145,7 +150,12 @@ def save_model(model: Model, folder: str | Path) -> Path:
         {"prior": {f.name: getattr(model.prior.frequencies, f.name) for f in fields(Counts)}}
     )
     data = save(arrays)
-    head = {"name": model.name, "format": FORMAT, "sha256": hashlib.sha256(data).hexdigest()}
+    head = {
+        "name": model.name,
+        "format": FORMAT,
+        "kind": model.grammar.kind,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
     card = {**head, **{k: v for k, v in model.card.items() if k not in head}, "network": asdict(model.config)}
     weights, text = folder / f"{model.name}.safetensors", folder / f"{model.name}.toml"
     for path, content in ((weights, data), (text, tomli_w.dumps(card).encode())):

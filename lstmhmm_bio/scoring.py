@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .calibration import Tables
 from .features import Record
+from .hmm.grammars.grammar import Grammar
 from .hmm.viterbi import UNITS
 from .model import Model
 from .nn.hybrid import HybridParams, score_windows
@@ -33,28 +34,29 @@ class Tracks:
     """Scores along one record, in 1/1024 nat, each strand in its own 5' to 3' orientation.
 
     Attributes:
-        coding: [2, length, 3] int16 score of codon positions 1, 2, 3.
-        start: [2, length] int16 score of a start codon that begins here.
+        classes: [2, length, classes] int16 class scores, of bacteria codon positions 1, 2, 3.
+        sites: [2, length, sites] int16 score of the sites that are here, of bacteria start codons.
     """
 
-    coding: NDArray[np.int16]
-    start: NDArray[np.int16]
+    classes: NDArray[np.int16]
+    sites: NDArray[np.int16]
 
     @staticmethod
-    def empty(length: int) -> Tracks:
-        return Tracks(np.zeros((2, length, 3), np.int16), np.zeros((2, length), np.int16))
+    def empty(length: int, config: NetworkConfig) -> Tracks:
+        shapes = ((2, length, config.classes), (2, length, len(config.sites)))
+        return Tracks(*(np.zeros(shape, np.int16) for shape in shapes))
 
 
-@partial(jax.jit, static_argnames="config")
+@partial(jax.jit, static_argnames=("config", "grammar"))
 def _score(
-    params: HybridParams, codes: jax.Array, tables: Tables, code: CodeMasks, config: NetworkConfig
+    params: HybridParams, codes: jax.Array, tables: Tables, code: CodeMasks, config: NetworkConfig, grammar: Grammar
 ) -> tuple[jax.Array, jax.Array]:
-    tracks = score_windows(params, config, codes, tables, code)
+    tracks = score_windows(params, config, grammar, codes, tables, code)
 
     def fixed(x: jax.Array) -> jax.Array:
         return jnp.round(jnp.clip(x, -_LIMIT, _LIMIT) * UNITS).astype(jnp.int16)
 
-    return fixed(tracks.coding), fixed(tracks.start)
+    return fixed(tracks.classes), fixed(tracks.sites)
 
 
 class Scorer:
@@ -64,7 +66,7 @@ class Scorer:
     """
 
     def __init__(self, model: Model, code: GeneticCode) -> None:
-        self._config = model.config
+        self._config, self._grammar = model.config, model.grammar
         masks = CodeMasks.of(code)
         self._devices = jax.devices()
         self._on_device = [jax.device_put((model.params, masks), d) for d in self._devices]
@@ -76,7 +78,7 @@ class Scorer:
             records: what to score; memory grows with their total length.
             tables_of: calibration tables of a record; a pure function.
         """
-        out = [Tracks.empty(len(r)) for r in records]
+        out = [Tracks.empty(len(r), self._config) for r in records]
         by_size: dict[int, list[Window]] = {}
         for i, record in enumerate(records):
             for window in windows_of(i, len(record)):
@@ -107,12 +109,13 @@ class Scorer:
         stacked = Tables(*(np.stack(x) for x in zip(*(tables[w.record] for w in rows), strict=True)))
         params, masks = self._on_device[device]
         inputs = jax.device_put((codes, stacked), self._devices[device])
-        coding, start = (np.asarray(x) for x in _score(params, inputs[0], inputs[1], masks, self._config))
+        scored = _score(params, inputs[0], inputs[1], masks, self._config, self._grammar)
+        scores = [np.asarray(x) for x in scored]
         for row, window in enumerate(call):
             into, length = out[window.record], len(records[window.record])
             first, last = window.core_start - window.start, window.core_end - window.start
-            into.coding[0, window.core_start : window.core_end] = coding[row, first:last]
-            into.start[0, window.core_start : window.core_end] = start[row, first:last]
-            mirrored = slice(length - window.core_end, length - window.core_start)
-            into.coding[1, mirrored] = coding[len(rows) + row, size - last : size - first]
-            into.start[1, mirrored] = start[len(rows) + row, size - last : size - first]
+            for target, source in zip((into.classes, into.sites), scores, strict=True):
+                target[0, window.core_start : window.core_end] = source[row, first:last]
+                target[1, length - window.core_end : length - window.core_start] = source[
+                    len(rows) + row, size - last : size - first
+                ]

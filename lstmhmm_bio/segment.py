@@ -9,14 +9,16 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .decoding import Decoded
 from .features import Region
+from .hmm.grammars import bacteria
 
 
 def regions(decoded: Decoded) -> list[Region]:
     """The regions of a decoded record in order; they cover it exactly once."""
-    number, posterior = decoded.coverage()
+    number, posterior = coverage(decoded)
     length = number.shape[1]
     if not length:
         return []
@@ -28,3 +30,17 @@ def regions(decoded: Decoded) -> list[Region]:
         Region(a, b, int(number[0, a]), int(number[1, a]), float((total[b] - total[a]) / (b - a)))
         for a, b in pairwise(edges)
     ]
+
+
+def coverage(decoded: Decoded) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Number of genes over each base and its posterior, [2, length] each, both rows in forward orientation."""
+    number = _GENES_OVER[decoded.paths]
+    none, two = decoded.posterior("none"), decoded.posterior("two")
+    posterior = np.choose(number, [none, np.clip(1 - none - two, 0, 1), two])
+    return (
+        np.stack([number[0], number[1, ::-1]]),
+        np.stack([posterior[0], posterior[1, ::-1]]).astype(np.float32),
+    )
+
+
+_GENES_OVER = np.array([0 if s == "I" else len(s) for s in bacteria.STATES], np.uint8)

@@ -18,11 +18,12 @@ Codes = NDArray[np.uint8]
 
 BASES = "ACGT"
 UNKNOWN = 4
-#: letters a nucleotide sequence may hold (IUPAC, both cases), gaps excluded
-NUCLEOTIDE_LETTERS = frozenset("ACGTURYSWKMBDHVN")
+#: letters a nucleotide sequence may hold: IUPAC without gaps, and the X that repeat maskers write
+NUCLEOTIDE_LETTERS = frozenset("ACGTURYSWKMBDHVNX")
 
 #: start codons that prokaryotic genes use; others of the NCBI tables (CTG, ATT, ...) are too rare to pay for
 PROKARYOTIC_STARTS = ("ATG", "GTG", "TTG")
+EUKARYOTIC_STARTS = ("ATG",)
 
 _ENCODE = np.full(256, UNKNOWN, np.uint8)
 for _i, _b in enumerate(BASES):
@@ -80,7 +81,7 @@ class GeneticCode:
         number: NCBI translation table number.
         amino_acids: 64 letters in codon-index order, ``*`` for stop.
         is_stop: [64] bool.
-        is_start: [64] bool, the table's start codons among `PROKARYOTIC_STARTS`.
+        is_start: [64] bool, the table's start codons among those asked for.
     """
 
     number: int
@@ -90,8 +91,12 @@ class GeneticCode:
 
     @staticmethod
     @cache
-    def from_number(number: int) -> GeneticCode:
+    def from_number(number: int, starts: tuple[str, ...] = PROKARYOTIC_STARTS) -> GeneticCode:
         """The code with an NCBI number, from Biopython's tables.
+
+        Args:
+            number: of the table.
+            starts: codons that may begin a gene if the table agrees.
 
         Raises:
             UsageError: no such table.
@@ -111,7 +116,7 @@ class GeneticCode:
                     letters.append("*" if codon in table.stop_codons else table.forward_table[codon])
         is_stop = np.array([x == "*" for x in letters])
         is_start = np.zeros(64, bool)
-        for codon in PROKARYOTIC_STARTS:
+        for codon in starts:
             is_start[codon_index(codon)] = codon in table.start_codons
         return GeneticCode(number, "".join(letters), is_stop, is_start)
 

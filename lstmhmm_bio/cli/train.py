@@ -26,6 +26,11 @@ from ..errors import UsageError
     metavar="SHEET",
     help="Genomes to score on while training, never fitted.",
 )
+@click.option(
+    "--grammar",
+    type=click.Choice(["bacteria", "eukaryote"]),
+    help="What genes look like: without or with introns. [default: that of --from, else bacteria]",
+)
 @click.option("--from", "start_from", metavar="MODEL", help="Fine-tune this model instead of starting at random.")
 @click.option(
     "--freeze-network",
@@ -50,6 +55,7 @@ def train(
     output: Path,
     name: str,
     valid: Path | None,
+    grammar: str | None,
     start_from: str | None,
     freeze_network: bool,
     steps: int,
@@ -86,12 +92,14 @@ def train(
         read_sheet(valid) if valid else [],
         output,
         name=name,
+        kind=grammar or "bacteria",
         start_from=start_from,
         network={"stride": stride, "hidden": hidden, "layers": layers},
         training={
             "steps": steps,
             "learning_rate": learning_rate,
             "framewise_steps": 0 if start_from else steps // 10,
+            "site_weight": 0.2 if grammar == "eukaryote" else 0.0,
             "freeze": freeze_network,
             "seed": seed,
         },

@@ -1,8 +1,9 @@
-"""One time step of the recursions on a sparse graph, in two shapes.
+"""One time step of the recursions on a sparse graph, in three shapes.
 
 Scores are [states, batch]: the batch is innermost, so that a step vectorises over it. `Unrolled` writes the edges out
 at trace time, so that a state with one predecessor costs no exponential; `Gathered` pads the predecessor lists, which
-compiles fast for hundreds of states. They agree: exactly in integers, up to rounding in floats.
+compiles fast for hundreds of states; `Runs` moves chains of states as blocks and unrolls the rest, for graphs that are
+mostly chains (minimum durations). They agree: exactly in integers, up to rounding in floats.
 
 On a CPU a step of a small batch costs mostly the dispatch of its few small XLA kernels, unless XLA compiles the whole
 loop into one. It does so for loop bodies that touch at most 1 kB; the flag in `benchmarks/hmm_speed.py` raises that
@@ -55,8 +56,11 @@ class Kernel(Protocol):
 
 
 def kernel_of(graph: Graph) -> Kernel:
-    """The faster kernel for a graph of this size."""
-    return Unrolled(graph) if len(graph.states) <= UNROLLED_STATES else Gathered(graph)
+    """The fastest kernel for a graph of this size."""
+    if len(graph.states) <= UNROLLED_STATES:
+        return Unrolled(graph)
+    runs = Runs(graph)
+    return runs if len(runs.pieces) <= UNROLLED_STATES else Gathered(graph)
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,59 @@ class Unrolled:
         """For each state the scores that arrive over each of its incoming edges, or one that is out of the running."""
         nothing = jnp.full_like(scores[0], _nothing(scores.dtype))
         return [[scores[arc.state] + edges[arc.edge] for arc in arcs] or [nothing] for arcs in self.graph.predecessors]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of states of which each has the state before it as its only predecessor are moved as blocks; the other
+    states' edges are written out.
+    """
+
+    graph: Graph
+
+    @cached_property
+    def pieces(self) -> list[tuple[int, int]]:
+        """(first, end) of states in order: runs, and single states between them."""
+        pieces: list[tuple[int, int]] = []
+        in_run = False
+        for state, arcs in enumerate(self.graph.predecessors):
+            follows = [arc.state for arc in arcs] == [state - 1]
+            if follows and in_run:
+                pieces[-1] = (pieces[-1][0], state + 1)
+            else:
+                pieces.append((state, state + 1))
+            in_run = follows
+        return pieces
+
+    def log_sum(self, edges: jax.Array, scores: jax.Array) -> jax.Array:
+        return jnp.concatenate(
+            [terms[0] if len(terms) == 1 else _log_sum(terms) for terms in self._terms(edges, scores)]
+        )
+
+    def max_sum(self, edges: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+        choices = [_first_maximum(terms) for terms in self._terms(edges, scores)]
+        slots: list[jax.Array | None] = [None] * len(self.graph.states)
+        for (first, _), (_, slot) in zip(self.pieces, choices, strict=True):
+            slots[first] = None if slot is None else slot[0]
+        words = PointerLayout(self.graph).pack(slots, scores.shape[1])
+        return jnp.concatenate([best for best, _ in choices]), words
+
+    def smooth(self, edges: jax.Array, scores: jax.Array, posterior: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return Gathered(self.graph).smooth(edges, scores, posterior)
+
+    def _terms(self, edges: jax.Array, scores: jax.Array) -> list[list[jax.Array]]:
+        """For each piece what arrives over each of its incoming edges, [states of the piece, batch]."""
+        nothing = jnp.full_like(scores[:1], _nothing(scores.dtype))
+        arcs = self.graph.predecessors
+        found = []
+        for first, end in self.pieces:
+            if end - first > 1:
+                weights = edges[np.array([arcs[state][0].edge for state in range(first, end)])]
+                found.append([scores[first - 1 : end - 1] + weights[:, None]])
+            else:
+                terms = [scores[a.state : a.state + 1] + edges[a.edge] for a in arcs[first]]
+                found.append(terms or [nothing])
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The hybrid: the network's outputs as the scores that the bacterial grammar reads."""
+"""The hybrid: the network's outputs as the scores that a grammar reads."""
 
 from __future__ import annotations
 
@@ -6,24 +6,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ..calibration import Tables
 from ..hmm.emissions import scaled_likelihood_ratio
-from ..hmm.grammars import bacteria
-from .network import (
-    CodeMasks,
-    NetworkConfig,
-    NetworkParams,
-    codon_logits,
-    encode,
-    init_network,
-    signals,
-    start_scores,
-)
-
-#: every 64-base stretch of a strand may hold this many start codons on average; more are left out in padding
-CANDIDATES_PER_64 = 6
+from ..hmm.grammars.grammar import Grammar
+from .network import CodeMasks, NetworkConfig, NetworkParams, class_logits, encode, init_network, signals
+from .sites import SITES, site_scores
 
 
 class HybridParams(NamedTuple):
@@ -31,15 +21,15 @@ class HybridParams(NamedTuple):
 
     Attributes:
         network: LSTM and heads.
-        log_temperature: [] of the codon scores.
-        coding_bias: [] added to every codon score; balances genes against intergenic sequence per base.
-        frequency: [3] class frequencies of the codon positions (measured, not fitted).
-        transitions: transition weight by name, see `bacteria.INITIAL_WEIGHTS`.
+        log_temperature: [groups] of the class scores, see `Grammar.class_groups`.
+        class_bias: [groups] added to every class score; balances genes against intergenic sequence per base.
+        frequency: [classes] class frequencies (measured, not fitted).
+        transitions: transition weight by name.
     """
 
     network: NetworkParams
     log_temperature: Array
-    coding_bias: Array
+    class_bias: Array
     frequency: Array
     transitions: dict[str, Array]
 
@@ -48,33 +38,34 @@ class Tracks(NamedTuple):
     """Scores along windows, both strands (rows [0, n) as given, [n, 2 n) reverse complements).
 
     Attributes:
-        coding: [2 n, time, 3] score of codon positions.
-        start: [2 n, time] score of a start codon that begins here (0 where none does).
-        starts_here, stop_ends_here: [2 n, time] bool.
-        logits: [2 n, time, 3] codon logits before scaling, for the framewise loss.
+        classes: [2 n, time, classes] class scores.
+        sites: [2 n, time, sites] score of a site that is here (0 where none is).
+        marks: [2 n, time] uint16 of `Grammar.marks`.
+        logits: [2 n, time, classes] class logits before scaling, for the framewise loss.
     """
 
-    coding: Array
-    start: Array
-    starts_here: Array
-    stop_ends_here: Array
+    classes: Array
+    sites: Array
+    marks: Array
     logits: Array
 
 
-def init_hybrid(key: Array, config: NetworkConfig) -> HybridParams:
-    """Initial parameters; codon positions are given the frequency 0.15 until it is measured."""
+def init_hybrid(key: Array, config: NetworkConfig, grammar: Grammar) -> HybridParams:
+    """Initial parameters; every class is given the frequency 0.15 until it is measured."""
+    groups = max(grammar.class_groups) + 1
     return HybridParams(
         init_network(key, config),
-        jnp.log(jnp.float32(0.3)),
-        jnp.float32(0.0),
-        jnp.full(3, 0.15),
-        {k: jnp.float32(v) for k, v in bacteria.INITIAL_WEIGHTS.items()},
+        jnp.full(groups, jnp.log(0.3)),
+        jnp.zeros(groups),
+        jnp.full(config.classes, 0.15),
+        {k: jnp.float32(v) for k, v in grammar.initial_weights.items()},
     )
 
 
 def score_windows(
     params: HybridParams,
     config: NetworkConfig,
+    grammar: Grammar,
     codes: Array,
     tables: Tables,
     code: CodeMasks,
@@ -86,22 +77,30 @@ def score_windows(
     Args:
         params: the model.
         config: its sizes.
+        grammar: that reads the scores.
         codes: [n, time] uint8, time a multiple of the stride; padding is 4.
         tables: calibration tables with a leading axis of n.
         code: genetic code.
-        frozen: no gradients into the LSTM and the codon head, only into start model, temperature and bias.
+        frozen: no gradients into the LSTM and the class head, only into site models, temperatures and biases.
     """
     s = signals(codes, tables, code)
-    time = s.codes.shape[1]
+    rows, time = s.codes.shape
     features = encode(params.network, config, s, jnp.asarray(tables.summary))
-    logits = codon_logits(params.network, config, features)
+    logits = class_logits(params.network, config, features)
     if frozen:
         features, logits = jax.lax.stop_gradient((features, logits))
     frequency = jax.lax.stop_gradient(params.frequency)
-    coding = scaled_likelihood_ratio(logits, frequency, jnp.exp(params.log_temperature)) + params.coding_bias
-    coding = jnp.where(s.codes[:, :, None] < 4, coding, 0.0)
-    k = max(8, time * CANDIDATES_PER_64 // 64)
-    candidates = jax.vmap(lambda row: jnp.nonzero(row, size=k, fill_value=time)[0])(s.starts_here)
-    scores = start_scores(params.network, config, s, tables, features, coding, candidates)
-    start = jax.vmap(lambda i, v: jnp.zeros(time).at[i].set(v, mode="drop"))(candidates, scores)
-    return Tracks(coding, start, s.starts_here, s.stop_ends_here, logits)
+    group = np.array(grammar.class_groups)
+    classes = scaled_likelihood_ratio(logits, frequency, jnp.exp(params.log_temperature)[group])
+    classes = jnp.where(s.codes[:, :, None] < 4, classes + params.class_bias[group], 0.0)
+    marks = grammar.marks(s.codes, code)
+    both = jax.tree.map(lambda x: jnp.concatenate([x, x]), tables)
+    columns = []
+    for name in config.sites:
+        k = max(8, time * SITES[name].per_64 // 64)
+        here = (marks & grammar.site_marks[name]) != 0
+        candidates = jax.vmap(lambda row, k=k: jnp.nonzero(row, size=k, fill_value=time)[0])(here)
+        scores = site_scores(params.network.sites[name], SITES[name], s.codes, both, features, classes, candidates)
+        columns.append(jax.vmap(lambda i, v: jnp.zeros(time).at[i].set(v, mode="drop"))(candidates, scores))
+    sites = jnp.stack(columns, -1) if columns else jnp.zeros((rows, time, 0))
+    return Tracks(classes, sites, marks, logits)

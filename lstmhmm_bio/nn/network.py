@@ -16,16 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
+from ..calibration import Tables
 from ..sequence import GeneticCode
 from .lstm import LSTMParams, init_lstm, strand_lstm
+from .sites import SITES, Dense, SiteParams, init_dense, init_site, kmers
 
 #: per base and strand: 4 bases, then (start codon, stop codon, hexamer log-odds) of the own and of the other strand
 CHANNELS = 10
-#: upstream and downstream bases that the start model sees
-START_FIRST, START_LAST = -48, 14
-#: boundaries, relative to the start codon, of the bins in which it sees the codon scores of the three frames
-START_BINS = (-96, -48, -24, -12, -3, 0, 3, 12, 24, 48, 96)
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,10 @@ class NetworkConfig:
         stem: width of the convolution (3 steps wide) before the LSTM.
         hidden: LSTM units per direction.
         layers: LSTM layers.
-        head: hidden units of the codon head.
-        start_head: hidden units of the start model.
+        head: hidden units of the class head.
+        site_head: hidden units of each site model.
+        classes: classes that a base may belong to, per strand; the first three are the codon positions.
+        sites: names of the site models, of `sites.SITES`.
     """
 
     stride: int = 6
@@ -46,14 +45,9 @@ class NetworkConfig:
     hidden: int = 96
     layers: int = 1
     head: int = 64
-    start_head: int = 96
-
-
-class Dense(NamedTuple):
-    """Weights [inputs, outputs] and bias [outputs]."""
-
-    w: Array
-    b: Array
+    site_head: int = 96
+    classes: int = 3
+    sites: tuple[str, ...] = ("start",)
 
 
 class NetworkParams(NamedTuple):
@@ -62,7 +56,7 @@ class NetworkParams(NamedTuple):
     stem: Dense
     lstm: tuple[LSTMParams, ...]
     head: tuple[Dense, Dense]
-    start: tuple[Dense, Dense, Dense]
+    sites: dict[str, SiteParams]
 
 
 class CodeMasks(NamedTuple):
@@ -91,30 +85,22 @@ class Signals(NamedTuple):
         return jnp.pad(self.stop_begins, ((0, 0), (2, 0)))[:, : self.stop_begins.shape[1]]
 
 
-def start_inputs(config: NetworkConfig) -> int:
-    """Width of the start model's input."""
-    bases = 4 * (START_LAST - START_FIRST + 1)
-    return bases + PWM_WIDTH + (UPSTREAM_LAST - UPSTREAM_FIRST + 1) + 3 * (len(START_BINS) - 1) + 3 + 2 * config.hidden
-
-
 def init_network(key: Array, config: NetworkConfig) -> NetworkParams:
     """Random initial weights."""
     keys = iter(jax.random.split(key, 16))
 
-    def dense(inputs: int, outputs: int, scale: float = 1.0) -> Dense:
-        w = scale * jax.random.normal(next(keys), (inputs, outputs)) / inputs**0.5
-        return Dense(w, jnp.zeros(outputs))
-
     sizes = [config.stem] + [2 * config.hidden] * (config.layers - 1)
     return NetworkParams(
-        stem=dense(3 * config.stride * CHANNELS + 3, config.stem),
+        stem=init_dense(next(keys), 3 * config.stride * CHANNELS + 3, config.stem),
         lstm=tuple(init_lstm(next(keys), size, config.hidden) for size in sizes),
-        head=(dense(2 * config.hidden, config.head), dense(config.head, 3 * config.stride)),
-        start=(
-            dense(start_inputs(config), config.start_head),
-            dense(config.start_head, 32),
-            dense(32, 1, scale=0.1),
+        head=(
+            init_dense(next(keys), 2 * config.hidden, config.head),
+            init_dense(next(keys), config.head, config.classes * config.stride),
         ),
+        sites={
+            name: init_site(next(keys), SITES[name], config.classes, config.hidden, config.site_head)
+            for name in config.sites
+        },
     )
 
 
@@ -122,24 +108,6 @@ def both_strands(codes: Array) -> Array:
     """[n, time] codes -> [2 n, time] with the reverse complements below."""
     flipped = codes[:, ::-1]
     return jnp.concatenate([codes, jnp.where(flipped < 4, 3 - flipped, flipped)])
-
-
-def _kmers(codes: Array, k: int) -> Array:
-    """[rows, time] index of the k-mer that begins at each base, 4**k where it is unknown or cut off."""
-    n = codes.shape[1]
-    padded = jnp.pad(codes.astype(jnp.int32), ((0, 0), (0, k - 1)), constant_values=4)
-    index = jnp.zeros(codes.shape, jnp.int32)
-    unknown = jnp.zeros(codes.shape, bool)
-    for j in range(k):
-        part = padded[:, j : j + n]
-        index = index * 4 + part
-        unknown |= part > 3
-    return jnp.where(unknown, 4**k, index)
-
-
-def _per_row(tables: Tables) -> Tables:
-    """Tables of n windows repeated for their reverse complements."""
-    return jax.tree.map(lambda x: jnp.concatenate([x, x]), tables)
 
 
 def signals(codes: Array, tables: Tables, code: CodeMasks) -> Signals:
@@ -151,13 +119,13 @@ def signals(codes: Array, tables: Tables, code: CodeMasks) -> Signals:
         code: the genetic code.
     """
     rows = both_strands(codes)
-    codons = _kmers(rows, 3)
+    codons = kmers(rows, 3)
     hexamers = jnp.concatenate([tables.hexamers, tables.hexamers])
     return Signals(
         rows,
         code.is_start[codons],
         code.is_stop[codons],
-        jnp.take_along_axis(hexamers, _kmers(rows, 6), axis=1),
+        jnp.take_along_axis(hexamers, kmers(rows, 6), axis=1),
     )
 
 
@@ -188,84 +156,8 @@ def encode(params: NetworkParams, config: NetworkConfig, s: Signals, summary: Ar
     return h
 
 
-def codon_logits(params: NetworkParams, config: NetworkConfig, features: Array) -> Array:
-    """Logit of "this base is codon position 1, 2, 3" of both strands: [2 n, time, 3]."""
+def class_logits(params: NetworkParams, config: NetworkConfig, features: Array) -> Array:
+    """Logit of "this base belongs to the class", for every class, of both strands: [2 n, time, classes]."""
     hidden, out = params.head
     y = jax.nn.relu(features @ hidden.w + hidden.b) @ out.w + out.b
-    return y.swapaxes(0, 1).reshape(y.shape[1], -1, 3)
-
-
-def start_scores(
-    params: NetworkParams,
-    config: NetworkConfig,
-    s: Signals,
-    tables: Tables,
-    features: Array,
-    coding: Array,
-    candidates: Array,
-) -> Array:
-    """Score of each candidate start codon: a two-layer perceptron on its surroundings.
-
-    Args:
-        params: network weights.
-        config: sizes.
-        s: from `signals`.
-        tables: with a leading axis of n.
-        features: from `encode`.
-        coding: [2 n, time, 3] scaled codon scores.
-        candidates: [2 n, k] positions of first bases; any value at or beyond time is padding.
-
-    Returns:
-        [2 n, k] log-odds-like scores (padding: arbitrary).
-    """
-    time = s.codes.shape[1]
-    tables = _per_row(tables)
-    at = jnp.minimum(candidates, time - 1)
-
-    def window(values: Array, first: int, last: int, fill: float) -> Array:
-        """What lies around the candidates, of values [rows, time]: [rows, k, last - first + 1]."""
-        padded = jnp.pad(values, ((0, 0), (-first, max(last, 0))), constant_values=fill)
-        index = at[:, :, None] + jnp.arange(last - first + 1)
-        return jax.vmap(lambda v, i: v[i])(padded, index)
-
-    bases = window(s.codes, START_FIRST, START_LAST, 4)
-    offset = PWM_FIRST - START_FIRST
-    near = bases[:, :, offset : offset + PWM_WIDTH].astype(jnp.int32)
-    context = jax.vmap(lambda table, b: table[jnp.arange(PWM_WIDTH), b])(tables.context, near)
-    pentamers = jnp.take_along_axis(tables.upstream, _kmers(s.codes, 5), axis=1)
-    upstream = window(pentamers, UPSTREAM_FIRST, UPSTREAM_LAST, 0.0)
-    lstm = jax.vmap(lambda f, i: f[i])(features.swapaxes(0, 1), at // config.stride)
-    summary = jnp.broadcast_to(tables.summary[:, None], (*at.shape, 3))
-    x = jnp.concatenate(
-        [
-            jax.nn.one_hot(bases, 4).reshape(*at.shape, -1),
-            context,
-            upstream,
-            _frame_bins(coding, s.codes < 4, at),
-            summary,
-            lstm,
-        ],
-        -1,
-    )
-    first, second, last = params.start
-    y = jax.nn.relu(x @ first.w + first.b)
-    y = jax.nn.relu(y @ second.w + second.b)
-    return (y @ last.w + last.b)[..., 0]
-
-
-def _frame_bins(coding: Array, known: Array, at: Array) -> Array:
-    """Mean codon score of the known bases in bins around candidates, in the candidate's frame and the two others:
-    [rows, k, 3 * bins].
-    """
-    time = coding.shape[1]
-    position = jnp.arange(time)
-    # frame f: a base t is its codon position (t - f) mod 3
-    frames = [coding[:, position, (position - f) % 3] for f in range(3)]
-    columns = jnp.stack([*frames, known.astype(jnp.float32)], -1)
-    total = jnp.pad(jnp.cumsum(columns, axis=1), ((0, 0), (1, 0), (0, 0)))
-    edges = jnp.clip(at[:, :, None] + jnp.array(START_BINS), 0, time)
-    sums = jnp.diff(jax.vmap(lambda t, i: t[i])(total, edges), axis=2)  # [rows, k, bins, 4]
-    means = sums[..., :3] / jnp.maximum(sums[..., 3:], 1)
-    order = (at[:, :, None] + jnp.arange(3)) % 3  # own frame first
-    own_first = jnp.take_along_axis(means, order[:, :, None, :], axis=3)
-    return own_first.reshape(*at.shape, -1)
+    return y.swapaxes(0, 1).reshape(y.shape[1], -1, config.classes)

@@ -1,7 +1,7 @@
 """Labelled genomes and the windows that training draws from them.
 
-A genome's labels are bit sets of allowed HMM states, per base and strand (`bacteria.lattice`): certain where the
-annotation is, open ("any state") over pseudogenes, partial or doubtful CDS, and genes that the grammar cannot say.
+A genome's labels are bit sets of allowed HMM states, per base and strand: certain where the annotation is, open ("any
+state") where it is not (see `labelling`).
 
 The calibration tables of a window must not have seen the window's own genes, or the network learns to trust tables
 more than new genomes deserve. They come from a random stretch of the same genome, 10 kb to all of it, that keeps
@@ -13,21 +13,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import calibration
 from ..calibration import Counts, Prior, Tables
-from ..errors import InputError
-from ..features import Gene, Record
-from ..hmm.grammars import bacteria
-from ..sequence import Codes, GeneticCode, reverse_complement
-
-if TYPE_CHECKING:
-    from ..io.reference import Transcript
+from ..sequence import Codes
 
 BLOCK = 8192  # bases per unit of calibration counts
 CLEARANCE = 50_000  # bases kept between a window and the genes its tables were counted on,
@@ -43,13 +35,13 @@ class LabeledRecord:
     Attributes:
         id: name or accession.
         codes: [length] uint8.
-        allowed: [2, length] uint16 state bit sets; row 1 in the reverse complement's own coordinates.
+        allowed: [2, length] state bit sets (uint16 or uint32); row 1 in the reverse complement's own coordinates.
         blocks: [blocks + 1, width] running sums of calibration counts over blocks of `BLOCK` bases.
     """
 
     id: str
     codes: Codes
-    allowed: NDArray[np.uint16]
+    allowed: NDArray[np.unsignedinteger]
     blocks: NDArray[np.float32]
 
 
@@ -63,8 +55,9 @@ class LabeledGenome:
         records: its sequences.
         genetic_code: NCBI number.
         gc: GC content in [0, 1].
-        unrepresentable: genes the grammar cannot say, by reason.
         genes: number of labelled genes.
+        introns: their introns' lengths, ascending.
+        unrepresentable: genes the grammar cannot say, by reason.
     """
 
     name: str
@@ -73,6 +66,7 @@ class LabeledGenome:
     genetic_code: int
     gc: float
     genes: int
+    introns: tuple[int, ...] = ()
     unrepresentable: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -85,123 +79,7 @@ class LabeledGenome:
         return unpack(np.sum([r.blocks[-1] for r in self.records], axis=0))
 
 
-def load_genome(
-    fasta: Path, annotation: Path, *, name: str, clade: str, genetic_code: int | None = None
-) -> LabeledGenome:
-    """Reads a FASTA and its annotation (GFF3, GTF or GenBank) into labels.
-
-    CDS that are pseudo, partial, exceptional or fail to translate are masked: any state is allowed over them. So are
-    CDS in several rows (frameshifts, origin-spanning), since the grammar has no introns.
-
-    Args:
-        fasta: sequences.
-        annotation: reference genes.
-        name: of the genome.
-        clade: of the genome.
-        genetic_code: NCBI number; default: the annotation's own, else 11.
-
-    Raises:
-        InputError: the two files share no sequence name, or hold no usable gene.
-    """
-    from ..io import read_records
-    from ..io.reference import read_transcripts
-
-    transcripts = read_transcripts(str(annotation))
-    number = genetic_code or _common_code(transcripts)
-    code = GeneticCode.from_number(number)
-    by_record: dict[str, list[Transcript]] = {}
-    for t in transcripts:
-        by_record.setdefault(t.seqid, []).append(t)
-    records, reasons, genes, used = [], Counter[str](), 0, set[str]()
-    all_codes = []
-    for record in read_records(str(fasta)):
-        used.add(record.id)
-        labelled, n, why = _label_record(record, by_record.get(record.id, []), code)
-        records.append(labelled)
-        all_codes.append(record.codes)
-        genes += n
-        reasons.update(why)
-    if not used & set(by_record):
-        raise InputError(f"{annotation}: none of its sequence names is in {fasta}; they must match")
-    if not genes:
-        raise InputError(f"{annotation}: no complete, unflagged CDS to learn from")
-    gc = calibration.gc_content(np.concatenate(all_codes))
-    return LabeledGenome(name, clade, tuple(records), number, gc, genes, dict(reasons))
-
-
-def _common_code(transcripts: Sequence[Transcript]) -> int:
-    numbers = Counter(t.genetic_code for t in transcripts if t.genetic_code)
-    return numbers.most_common(1)[0][0] if numbers else 11
-
-
-def _label_record(
-    record: Record, transcripts: Sequence[Transcript], code: GeneticCode
-) -> tuple[LabeledRecord, int, Counter[str]]:
-    codes, length = record.codes, len(record)
-    n_blocks = -(-length // BLOCK)
-    sums = np.zeros((n_blocks + 1, _WIDTH), np.float32)
-    for b in range(n_blocks):
-        background = calibration.background_counts(codes[b * BLOCK : (b + 1) * BLOCK])
-        sums[b + 1] = pack(Counts(np.zeros_like(background), background, *_NO_STARTS))
-    allowed = np.empty((2, length), np.uint16)
-    why: Counter[str] = Counter()
-    total = 0
-    for row, strand in enumerate("+-"):
-        own = codes if strand == "+" else reverse_complement(codes)
-        genes: list[Gene] = []
-        masked: list[tuple[int, int]] = []
-        for t in transcripts:
-            if t.strand != strand:
-                continue
-            s, e = t.segments[0][0], t.segments[-1][1]
-            s, e = (s, e) if strand == "+" else (length - e, length - s)
-            if s < 0 or e > length:
-                masked.append((max(s, 0), min(e, length)))
-                why["off the record"] += 1
-                continue
-            reason = _doubt(t, own[s:e], code)
-            if reason:
-                masked.append((s, e))
-                why[reason] += 1
-            else:
-                genes.append(Gene("", s, e, "+", 1.0))
-        lattice, left_out = bacteria.lattice(length, genes)
-        why["overlap not in the grammar"] += len(left_out)
-        for s, e in masked:
-            lattice[s:e] = bacteria.ANY
-        allowed[row] = lattice
-        total += len(genes)
-        if genes:
-            starts, ends = (np.array(x, np.int64) for x in zip(*((g.start, g.end) for g in genes), strict=True))
-            middle = (starts + ends) // 2
-            block = (middle if strand == "+" else length - 1 - middle) // BLOCK
-            for b in np.unique(block):
-                of = block == b
-                left = max(int(starts[of].min()) - 100, 0)
-                around = own[left : int(ends[of].max()) + 100]
-                known = np.ones(of.sum(), bool)
-                sums[b + 1] += pack(calibration.count(around, starts[of] - left, ends[of] - left, known, code))
-    return LabeledRecord(record.id, codes, allowed, np.cumsum(sums, axis=0)), total, why
-
-
-def _doubt(t: Transcript, own: Codes, code: GeneticCode) -> str:
-    """Why a CDS cannot be a label; "" if it can."""
-    if t.pseudo or t.partial or t.unsure or t.odd:
-        return "flagged"
-    if len(t.segments) > 1:
-        return "several rows"
-    if len(own) % 3 or len(own) < 9:
-        return "no whole number of codons"
-    protein = code.translate(own)
-    if "*" in protein[:-1] or not protein.endswith("*"):
-        return "does not translate"
-    if protein[0] != "M":
-        return "unusual start codon"
-    return ""
-
-
-_NO_STARTS = tuple(np.zeros(shape, np.float32) for shape in calibration._SHAPES[2:])
-_SIZES = [int(np.prod(s)) for s in calibration._SHAPES]
+_SIZES = [int(np.prod(s)) for s in calibration.SHAPES]
 _WIDTH = sum(_SIZES)
 
 
@@ -213,7 +91,7 @@ def pack(counts: Counts) -> NDArray[np.float32]:
 def unpack(flat: NDArray[np.float32]) -> Counts:
     """The reverse of `pack`."""
     parts = np.split(flat, np.cumsum(_SIZES)[:-1])
-    return Counts(*(p.reshape(s) for p, s in zip(parts, calibration._SHAPES, strict=True)))
+    return Counts(*(p.reshape(s) for p, s in zip(parts, calibration.SHAPES, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -222,13 +100,13 @@ class Batch:
 
     Attributes:
         codes: [n, time] uint8.
-        allowed: [2 n, time] uint16, reverse complements below, each in its own orientation; 0 at padding.
+        allowed: [2 n, time] state bit sets, reverse complements below, each in its own orientation; 0 at padding.
         lengths: [n] int32 real bases.
         tables: with a leading axis of n.
     """
 
     codes: NDArray[np.uint8]
-    allowed: NDArray[np.uint16]
+    allowed: NDArray[np.unsignedinteger]
     lengths: NDArray[np.int32]
     tables: Tables
 
@@ -286,7 +164,7 @@ class WindowSampler:
             start = int(np.clip(near - size // 2, 0, length - size))
             codes = np.full(w, 4, np.uint8)
             codes[:size] = record.codes[start : start + size]
-            forward, backward = np.zeros(w, np.uint16), np.zeros(w, np.uint16)
+            forward, backward = np.zeros((2, w), record.allowed.dtype)
             forward[:size] = record.allowed[0, start : start + size]
             # the reverse complement of the padded window begins with the padding
             backward[w - size :] = record.allowed[1, length - start - size : length - start]
@@ -301,9 +179,8 @@ class WindowSampler:
         if rng.random() >= PRIOR_ONLY:
             # windows lie within two window sizes of the centre, see `_draw_near`, by their middle
             flat = _sample_blocks(record.blocks, centre, len(record.codes), -(-5 * self.window // 2), rng)
-            if flat.sum() < 1e3 and len(genome.records) > 1:  # a short record: use another
-                other = genome.records[int(rng.integers(len(genome.records)))]
-                flat = other.blocks[-1] if other is not record else flat
+            if flat.sum() < 1e3 and len(genome.records) > 1:  # a short record: use others
+                flat = _sample_records(genome.records, record, rng)
             counts = _add_noise(unpack(flat), rng)
         return calibration.tables(counts, prior, genome.gc)
 
@@ -326,6 +203,16 @@ def _sample_blocks(
         return blocks[i] if i <= n else blocks[n] + blocks[i - n]
 
     return up_to(end) - up_to(begin)
+
+
+def _sample_records(
+    records: Sequence[LabeledRecord], without: LabeledRecord, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Counts of some records, 1 to all, without one."""
+    order = rng.permutation(len(records))
+    wanted = int(np.exp(rng.uniform(0, np.log(len(records)))))
+    chosen = [records[i] for i in order[: wanted + 1] if records[i] is not without]
+    return np.sum([r.blocks[-1] for r in chosen[:wanted]], axis=0)
 
 
 def _add_noise(counts: Counts, rng: np.random.Generator) -> Counts:

@@ -22,12 +22,13 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from ..calibration import Tables
+from ..hmm.grammars.grammar import Grammar
 from ..nn.hybrid import HybridParams, init_hybrid, score_windows
 from ..nn.network import CodeMasks, NetworkConfig
 from ..sequence import GeneticCode
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from .dataset import Batch, WindowSampler
-from .losses import framewise, sequence_discriminative
+from .losses import framewise, sequence_discriminative, sitewise
 from .validation import GeneScores, score_batch
 
 
@@ -39,8 +40,9 @@ class TrainingConfig:
         steps: optimiser steps in all.
         learning_rate: peak of Adam; warmed up linearly, then lowered along a cosine.
         framewise_steps: steps on the framewise loss alone.
+        site_weight: weight of the site-wise loss beside the framewise one.
         crf_weight: weight of the sequence-discriminative loss (per 1000 bases) beside the framewise one.
-        freeze: fit only the start model, the temperature and the transitions; three times as fast.
+        freeze: fit only the site models, the temperatures and the transitions; three times as fast.
         ema: decay of the average of the weights, which is what is kept.
         seed: of initial weights and windows.
         report_every: steps between progress lines, validations and checkpoints.
@@ -49,6 +51,7 @@ class TrainingConfig:
     steps: int = 4000
     learning_rate: float = 2e-3
     framewise_steps: int = 400
+    site_weight: float = 0.0
     crf_weight: float = 0.3
     freeze: bool = False
     ema: float = 0.998
@@ -71,6 +74,7 @@ class Progress:
 
     step: int
     framewise: float
+    sitewise: float
     crf: float
     validation: GeneScores | None
     bases_per_second: float
@@ -87,9 +91,11 @@ def _copy(tree: HybridParams) -> HybridParams:
     return jax.tree.map(jnp.copy, tree)
 
 
-def init_state(network: NetworkConfig, config: TrainingConfig, start_from: HybridParams | None = None) -> TrainState:
+def init_state(
+    network: NetworkConfig, grammar: Grammar, config: TrainingConfig, start_from: HybridParams | None = None
+) -> TrainState:
     """The state before the first step, from random weights or from those of a model."""
-    params = start_from or init_hybrid(jax.random.key(config.seed), network)
+    params = start_from or init_hybrid(jax.random.key(config.seed), network, grammar)
     params = jax.tree.map(jnp.asarray, params)
     return TrainState(params, _copy(params), _optimiser(config).init(params), jnp.int32(0))
 
@@ -99,7 +105,7 @@ class Inputs(NamedTuple):
 
     Attributes:
         codes: [n, time] uint8.
-        allowed: [2, n, time] uint16.
+        allowed: [2, n, time] state bit sets.
         lengths: [n] int32.
         tables: with a leading axis of n.
     """
@@ -113,25 +119,27 @@ class Inputs(NamedTuple):
 _SPLIT = Inputs._make((P("data"), P(None, "data"), P("data"), Tables._make([P("data")] * 4)))
 
 
-@partial(jax.jit, static_argnames=("network", "config", "with_crf", "devices"), donate_argnames="state")
+@partial(jax.jit, static_argnames=("network", "grammar", "config", "with_crf", "devices"), donate_argnames="state")
 def train_step(
     state: TrainState,
     inputs: Inputs,
     code: CodeMasks,
     *,
     network: NetworkConfig,
+    grammar: Grammar,
     config: TrainingConfig,
     with_crf: bool,
     devices: int = 1,
 ) -> tuple[TrainState, jax.Array]:
-    """One optimiser step, data-parallel; returns the new state and [framewise, sequence-discriminative] losses."""
+    """One optimiser step, data-parallel; returns the new state and the three losses of `Progress`."""
 
     def loss(params: HybridParams, part: Inputs, code: CodeMasks) -> tuple[jax.Array, jax.Array]:
-        tracks = score_windows(params, network, part.codes, part.tables, code, frozen=config.freeze)
+        tracks = score_windows(params, network, grammar, part.codes, part.tables, code, frozen=config.freeze)
         allowed = part.allowed.reshape(-1, part.allowed.shape[2])
-        frame = framewise(tracks, allowed)
-        crf = sequence_discriminative(params, tracks, allowed, part.lengths) if with_crf else jnp.float32(0)
-        return frame + config.crf_weight * crf, jnp.stack([frame, crf])
+        frame = framewise(grammar, tracks, allowed)
+        site = sitewise(grammar, tracks, allowed) if config.site_weight else jnp.float32(0)
+        crf = sequence_discriminative(grammar, params, tracks, allowed, part.lengths) if with_crf else jnp.float32(0)
+        return frame + config.site_weight * site + config.crf_weight * crf, jnp.stack([frame, site, crf])
 
     def gradient_of(params: HybridParams, part: Inputs, code: CodeMasks) -> tuple[HybridParams, jax.Array]:
         return jax.lax.pmean(jax.grad(loss, has_aux=True)(params, part, code), "data")
@@ -151,6 +159,7 @@ def train_step(
 def train(
     sampler: WindowSampler,
     network: NetworkConfig,
+    grammar: Grammar,
     config: TrainingConfig,
     folder: Path,
     *,
@@ -165,6 +174,7 @@ def train(
     Args:
         sampler: of training windows.
         network: sizes.
+        grammar: that the labels speak of.
         config: how to train.
         folder: for the checkpoint.
         validation: batches to score the averaged weights on at each report.
@@ -179,15 +189,19 @@ def train(
         InputError: the checkpoint belongs to another configuration.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = init_state(network, config, start_from)
+    state = init_state(network, grammar, config, start_from)
     checkpoint = folder / CHECKPOINT
     settings = _settings(config, sampler)
     if checkpoint.exists():
         state = jax.tree.map(jnp.asarray, load_checkpoint(checkpoint, state, settings))
     elif start_from is None:
-        state = _with_class_frequencies(state, sampler, config)
+        state = _with_class_frequencies(state, sampler, grammar, config)
+
+    def code_of(number: int) -> CodeMasks:
+        return CodeMasks.of(GeneticCode.from_number(number, grammar.start_codons))
+
     devices = max(d for d in range(1, len(jax.devices()) + 1) if sampler.batch % d == 0)
-    began, last, sums, since = time.monotonic(), time.monotonic(), jnp.zeros(2), 0
+    began, last, sums, since = time.monotonic(), time.monotonic(), jnp.zeros(3), 0
     first = int(state.step)
     for step, (batch, number) in zip(
         range(first, config.steps), _prepared(sampler, config, first, workers), strict=False
@@ -196,8 +210,9 @@ def train(
         state, losses = train_step(
             state,
             Inputs._make((batch.codes, allowed, batch.lengths, batch.tables)),
-            CodeMasks.of(GeneticCode.from_number(number)),
+            code_of(number),
             network=network,
+            grammar=grammar,
             config=config,
             with_crf=step >= config.framewise_steps,
             devices=devices,
@@ -210,15 +225,12 @@ def train(
             save_checkpoint(checkpoint, state, settings)
             scores = None
             if validation:
-                parts = [
-                    score_batch(state.average, network, b, CodeMasks.of(GeneticCode.from_number(n)))
-                    for b, n in validation
-                ]
+                parts = [score_batch(state.average, network, grammar, b, code_of(n)) for b, n in validation]
                 scores = sum(parts[1:], parts[0])
-            frame, crf = (float(x) / since for x in sums)
+            frame, site, crf = (float(x) / since for x in sums)
             bases = sampler.batch * sampler.window * since
-            report(Progress(done, frame, crf, scores, bases / (time.monotonic() - last)))
-            last, sums, since = time.monotonic(), jnp.zeros(2), 0
+            report(Progress(done, frame, site, crf, scores, bases / (time.monotonic() - last)))
+            last, sums, since = time.monotonic(), jnp.zeros(3), 0
         if late:
             break
     return state.average
@@ -246,15 +258,16 @@ def _draw(sampler: WindowSampler, seed: int, n: int) -> tuple[Batch, int]:
     return sampler.draw(np.random.default_rng([seed, n]))
 
 
-def _with_class_frequencies(state: TrainState, sampler: WindowSampler, config: TrainingConfig) -> TrainState:
-    """Sets the codon positions' class frequency to that of the sampled windows."""
-    from ..hmm.grammars.bacteria import INDEX
-
-    shares = []
+def _with_class_frequencies(
+    state: TrainState, sampler: WindowSampler, grammar: Grammar, config: TrainingConfig
+) -> TrainState:
+    """Sets the classes' frequencies to those of the sampled windows."""
+    inside, certain = np.full((2, len(grammar.class_bits)), 1.0)
     for n in range(4):
         batch, _ = sampler.draw(np.random.default_rng([config.seed, 2**31 + n]))
-        known = batch.allowed[(batch.allowed > 0) & ((batch.allowed & (batch.allowed - 1)) == 0)]
-        shares.append((known != 1 << INDEX["I"]).mean())
-    frequency = jnp.full(3, float(np.mean(shares)) / 3, jnp.float32)
-    params = state.params._replace(frequency=frequency)
+        bits = batch.allowed[batch.allowed > 0].astype(np.int32)[:, None]
+        yes, no = (bits & grammar.class_bits) != 0, (bits & ~grammar.class_bits) != 0
+        inside += (yes & ~no).sum(0)
+        certain += (yes != no).sum(0)
+    params = state.params._replace(frequency=jnp.asarray(inside / certain, jnp.float32))
     return state._replace(params=params, average=_copy(params))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import numpy as np
 
 from .. import __version__
 from ..errors import UsageError
+from ..hmm.grammars import decoding_grammar, training_grammar
 from ..model import Model, load_model, save_model
 from ..nn.network import NetworkConfig
-from .dataset import Batch, LabeledGenome, WindowSampler, load_genome
+from .dataset import Batch, LabeledGenome, WindowSampler
+from .labelling import load_genome
 from .loop import Progress, TrainingConfig, train
 from .sheet import SheetRow
 
@@ -33,6 +36,7 @@ def fit(
     folder: Path,
     *,
     name: str,
+    kind: str,
     network: dict[str, int],
     training: dict[str, Any],
     batch: int,
@@ -49,6 +53,7 @@ def fit(
         valid: to score while training.
         folder: for checkpoint, log (`progress.jsonl`) and model.
         name: of the model.
+        kind: of its grammar; when fine-tuning that of the model counts.
         network: fields of `NetworkConfig`; when fine-tuning those of the model count.
         training: fields of `TrainingConfig`.
         batch: windows a step, a multiple of 4.
@@ -63,12 +68,13 @@ def fit(
         InputError: unreadable genomes, or a checkpoint of another configuration in `folder`.
     """
     base = load_model(start_from) if start_from else None
-    config = base.config if base else NetworkConfig(**network)
+    grammar = training_grammar(base.grammar.kind if base else kind)
+    config = base.config if base else NetworkConfig(**network, classes=len(grammar.class_bits), sites=grammar.sites)
     if config.stride % 3:
         raise UsageError(f"stride {config.stride} is no multiple of 3, a codon")
     if window % config.stride or batch % 4:
         raise UsageError(f"window {window} must be a multiple of the stride {config.stride}, and batch {batch} of 4")
-    labelled = _load_all(genomes, workers)
+    labelled = _load_all(genomes, grammar.kind, workers)
     for genome in labelled:
         say(_describe(genome))
     sampler = WindowSampler(labelled, window=window, batch=batch)
@@ -81,6 +87,7 @@ def fit(
         line = {
             "step": progress.step,
             "framewise": round(progress.framewise, 5),
+            "sitewise": round(progress.sitewise, 4),
             "crf": round(progress.crf, 4),
             "Mb/s": round(progress.bases_per_second / 1e6, 3),
             "minutes": round((time.monotonic() - began) / 60, 2),
@@ -95,9 +102,10 @@ def fit(
     params = train(
         sampler,
         config,
+        grammar,
         plan,
         folder,
-        validation=_validation(_load_all(valid, workers), batch, window) if valid else None,
+        validation=_validation(_load_all(valid, grammar.kind, workers), batch, window) if valid else None,
         start_from=base.params if base else None,
         report=report,
         stop_after=60 * max_minutes if max_minutes else float("inf"),
@@ -106,7 +114,6 @@ def fit(
     earlier = [*base.card.get("earlier_training", []), base.card.get("training", {})] if base else []
     card: dict[str, Any] = {
         "version": "1",
-        "kingdom": "prokaryotes",
         "genetic_codes": sampler.genetic_codes,
         "training": {
             "date": date.today().isoformat(),
@@ -122,9 +129,20 @@ def fit(
             "genomes": [_entry(g) for g in labelled],
         },
     }
+    settings = _grammar_settings(labelled)
+    if settings:
+        card["grammar"] = settings
     if earlier:
         card["earlier_training"] = [{k: v for k, v in stage.items() if k != "genomes"} for stage in earlier]
-    return save_model(Model(name, config, jax.tree.map(np.asarray, params), sampler.prior, card), folder)
+    decoding = decoding_grammar(grammar.kind, settings)
+    weights = jax.tree.map(np.asarray, params)
+    return save_model(Model(name, config, decoding, weights, sampler.prior, card), folder)
+
+
+def _grammar_settings(genomes: list[LabeledGenome]) -> dict[str, Any]:
+    """What the grammar of the finished model learns from the labels: the shortest intron but one in a thousand."""
+    introns = np.sort(np.concatenate([np.array(g.introns, int) for g in genomes]))
+    return {"min_intron": int(introns[len(introns) // 1000])} if len(introns) else {}
 
 
 def _entry(genome: LabeledGenome) -> dict[str, Any]:
@@ -138,16 +156,18 @@ def _entry(genome: LabeledGenome) -> dict[str, Any]:
     }
 
 
-def _load_all(rows: list[SheetRow], workers: int) -> list[LabeledGenome]:
+def _load_all(rows: list[SheetRow], kind: str, workers: int) -> list[LabeledGenome]:
     """Reads the genomes side by side, in processes of their own."""
     if workers == 1 or len(rows) < 4:
-        return [_load(row) for row in rows]
+        return [_load(row, kind) for row in rows]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_load, rows))
+        return list(pool.map(_load, rows, repeat(kind)))
 
 
-def _load(row: SheetRow) -> LabeledGenome:
-    return load_genome(row.fasta, row.annotation, name=row.name, clade=row.clade, genetic_code=row.genetic_code)
+def _load(row: SheetRow, kind: str) -> LabeledGenome:
+    return load_genome(
+        row.fasta, row.annotation, name=row.name, clade=row.clade, kind=kind, genetic_code=row.genetic_code
+    )
 
 
 def _describe(genome: LabeledGenome) -> str:

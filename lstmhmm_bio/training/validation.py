@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from ..calibration import Tables
-from ..hmm.grammars import bacteria
+from ..hmm.grammars.grammar import Grammar
 from ..hmm.graph import NEG, Scores
 from ..hmm.viterbi import viterbi
 from ..nn.hybrid import HybridParams, score_windows
@@ -44,35 +44,43 @@ class GeneScores:
         return 2 * self.exact / max(self.reference + self.predicted, 1)
 
 
-@partial(jax.jit, static_argnames="network")
+@partial(jax.jit, static_argnames=("network", "grammar"))
 def _emissions(
-    params: HybridParams, codes: Array, tables: Tables, code: CodeMasks, network: NetworkConfig
+    params: HybridParams, codes: Array, tables: Tables, code: CodeMasks, network: NetworkConfig, grammar: Grammar
 ) -> tuple[Array, Scores]:
-    tracks = score_windows(params, network, codes, tables, code)
-    e = bacteria.emissions(tracks.coding, tracks.start, tracks.starts_here, tracks.stop_ends_here, impossible=NEG)
-    return e, bacteria.GRAPH.scores(params.transitions)
+    tracks = score_windows(params, network, grammar, codes, tables, code)
+    e = grammar.emissions(tracks.classes, tracks.sites, tracks.marks, impossible=NEG)
+    return e, grammar.graph.scores(params.transitions)
 
 
-def score_batch(params: HybridParams, network: NetworkConfig, batch: Batch, code: CodeMasks) -> GeneScores:
+def score_batch(
+    params: HybridParams, network: NetworkConfig, grammar: Grammar, batch: Batch, code: CodeMasks
+) -> GeneScores:
     """Decodes the windows of a batch and compares genes that have both ends inside with the labels."""
-    e, scores = _emissions(params, batch.codes, batch.tables, code, network)
+    e, scores = _emissions(params, batch.codes, batch.tables, code, network, grammar)
     # padding decodes as intergenic, also where it comes first in a reverse complement
-    _, paths = viterbi(bacteria.GRAPH, scores, e, jnp.full(len(e), e.shape[1], jnp.int32))
+    _, paths = viterbi(grammar.graph, scores, e, jnp.full(len(e), e.shape[1], jnp.int32))
     total = GeneScores(0, 0, 0, 0)
+    bits = np.array([1 << i for i in range(len(grammar.graph.states))])
     for path, allowed in zip(paths, batch.allowed, strict=True):
-        truth = bacteria.labelled_path(allowed)
-        reference, predicted = _complete(truth), _complete(path)
+        reference = _complete(grammar, allowed)
+        predicted = _complete(grammar, bits[path])
         # predictions that touch bases without a certain label are neither right nor wrong
-        unknown = np.concatenate([[0], np.cumsum((truth == bacteria.UNKNOWN_STATE) & (allowed > 0))])
-        predicted = {e: s for e, s in predicted.items() if e in reference or unknown[e] == unknown[s]}
+        certain = _certain(grammar, allowed)
+        unknown = np.concatenate([[0], np.cumsum(~certain & (allowed > 0))])
+        predicted = {e: g for e, g in predicted.items() if e in reference or unknown[e] == unknown[g[0]]}
         right = reference.keys() & predicted.keys()
         exact = sum(reference[e] == predicted[e] for e in right)
         total += GeneScores(len(reference), len(predicted), len(right), exact)
     return total
 
 
-def _complete(path: np.ndarray) -> dict[int, int]:
-    """{end: start} of the genes with both ends."""
-    found = bacteria.intervals(path)
-    whole = found.has_start & found.has_stop
-    return dict(zip(found.end[whole].tolist(), found.start[whole].tolist(), strict=True))
+def _certain(grammar: Grammar, allowed: np.ndarray) -> np.ndarray:
+    """Whether it is known of each base to which classes it belongs: [time] bool."""
+    bits = allowed.astype(np.int64)[:, None]
+    return (((bits & grammar.class_bits) != 0) != ((bits & ~grammar.class_bits) != 0)).all(1)
+
+
+def _complete(grammar: Grammar, allowed: np.ndarray) -> dict[int, tuple]:
+    """{end: (start, what lies between)} of the genes with both ends, from bit sets of states."""
+    return {chain[-1][1]: (chain[0][0], chain) for chain in grammar.whole(allowed)}

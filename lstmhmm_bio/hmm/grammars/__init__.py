@@ -1,1 +1,35 @@
-"""Grammars of genes as state graphs, their emissions and their labels."""
+"""Grammars by kind, as model cards name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import bacteria, eukaryote
+from .grammar import Grammar
+
+KINDS = ("bacteria", "eukaryote")
+
+
+def training_grammar(kind: str) -> Grammar:
+    """The grammar that labels of a kind speak of.
+
+    Raises:
+        KeyError: no such kind.
+    """
+    return {"bacteria": bacteria.GRAMMAR, "eukaryote": eukaryote.TRAINING}[kind]
+
+
+def decoding_grammar(kind: str, settings: Mapping[str, Any]) -> Grammar:
+    """The grammar that a model decodes with; its weights have the names of the training grammar's.
+
+    Args:
+        kind: as for `training_grammar`.
+        settings: the model card's table `grammar`: of eukaryotes `min_intron`, bases of the shortest intron.
+
+    Raises:
+        KeyError: no such kind.
+    """
+    if kind == "eukaryote":
+        return eukaryote.grammar(int(settings["min_intron"]), memory=True)
+    return training_grammar(kind)

@@ -15,15 +15,17 @@ is unordered. The graph is decoded once per strand, on the strand's own 5' to 3'
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from numpy.typing import NDArray
 
 from ...features import Gene
+from ...sequence import PROKARYOTIC_STARTS
 from ..graph import Edge, Graph
+from .grammar import Array, Grammar, Segments, bit_set, codons, shifted, state_bits
 
 STATES = ("I", "S", "1", "2", "3", "T", "12", "S2", "13", "S3", "1T", "ST", "23", "2T")
 #: initial values of the tied transition weights (natural log scale); training fits them
@@ -76,25 +78,34 @@ GRAPH = Graph(
 )
 
 
-def emissions(
-    coding: Array, start: Array, starts_here: Array, stop_ends_here: Array, *, impossible: float | int
-) -> Array:
+#: marks of a base: a start codon begins here, the last base of a stop codon
+START_HERE, STOP_ENDS_HERE = 1, 2
+
+
+def marks(codes: Array, code: Any) -> Array:
+    """[..., time] uint16 bit sets of `START_HERE` and `STOP_ENDS_HERE`; arguments as for `Grammar.marks`."""
+    here, one_on, two_on = codes, shifted(codes, 1), shifted(codes, 2)
+    one_back, two_back = shifted(codes, -1), shifted(codes, -2)
+    return bit_set(code.is_start[codons(here, one_on, two_on)], code.is_stop[codons(two_back, one_back, here)])
+
+
+def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float | int) -> Array:
     """Scores of the states from the scores of what they are made of.
 
     A state's emission is the log ratio of its scaled likelihood to that of the intergenic state, which is 0 by
     construction; codon positions of two genes over one base add up.
 
     Args:
-        coding: [..., time, 3] score of "codon position 1, 2, 3", tempered scaled-likelihood ratios.
-        start: [..., time] score of a start codon that begins here.
-        starts_here: [..., time] bool, a start codon begins here.
-        stop_ends_here: [..., time] bool, the last base of a stop codon.
+        classes: [..., time, 3] score of "codon position 1, 2, 3", tempered scaled-likelihood ratios.
+        sites: [..., time, 1] score of a start codon that begins here.
+        marks: [..., time] of `marks`.
         impossible: score of what the sequence forbids.
 
     Returns:
         [..., time, states] in the order of `STATES`.
     """
-    one, two, three = coding[..., 0], coding[..., 1], coding[..., 2]
+    one, two, three = classes[..., 0], classes[..., 1], classes[..., 2]
+    start, starts_here, stop_ends_here = sites[..., 0], (marks & START_HERE) != 0, (marks & STOP_ENDS_HERE) != 0
     parts = {
         "1": one,
         "2": two,
@@ -236,10 +247,44 @@ def intervals(path: NDArray[np.uint8]) -> Intervals:
     )
 
 
-def labelled_path(allowed: NDArray[np.uint16]) -> NDArray[np.uint8]:
+def labelled_path(allowed: NDArray[Any]) -> NDArray[np.uint8]:
     """State path of label bit sets, `UNKNOWN_STATE` where more than one state is allowed."""
-    single = (allowed & (allowed - np.uint16(1))) == 0
+    single = (allowed & (allowed - 1)) == 0
     path = np.full(allowed.shape, UNKNOWN_STATE, np.uint8)
     known = single & (allowed > 0)
     path[known] = np.log2(allowed[known]).astype(np.uint8)
     return path
+
+
+def _whole(bits: NDArray[Any]) -> list[Segments]:
+    found = intervals(labelled_path(bits))
+    whole = found.has_start & found.has_stop
+    return [((s, e),) for s, e in zip(found.start[whole].tolist(), found.end[whole].tolist(), strict=True)]
+
+
+def _groups(**members: Callable[[str], bool]) -> dict[str, NDArray[np.float32]]:
+    return {name: np.array([member(s) for s in STATES], np.float32) for name, member in members.items()}
+
+
+GRAMMAR = Grammar(
+    kind="bacteria",
+    graph=GRAPH,
+    initial_weights=INITIAL_WEIGHTS,
+    class_bits=np.array(
+        [state_bits(GRAPH, *(s for s in STATES if set(s) & set(letters))) for letters in ("1S", "2", "3T")], np.int32
+    ),
+    site_bits={"start": state_bits(GRAPH, *(s for s in STATES if "S" in s))},
+    site_marks={"start": START_HERE},
+    class_groups=(0, 0, 0),
+    start_codons=PROKARYOTIC_STARTS,
+    marks=marks,
+    emissions=emissions,
+    groups=_groups(
+        stop=lambda s: "T" in s,
+        start=lambda s: "S" in s,
+        third=lambda s: "3" in s or "T" in s,
+        none=lambda s: s == "I",
+        two=lambda s: len(s) == 2,
+    ),
+    whole=_whole,
+)

@@ -1,0 +1,105 @@
+"""From decoded paths to genes with scores, by kind of grammar."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decoding import Decoded
+from .features import Gene
+from .hmm.grammars import bacteria, eukaryote
+from .sequence import GeneticCode, decode, reverse_complement
+
+
+def genes_of(decoded: Decoded, code: GeneticCode) -> list[Gene]:
+    """Genes of both strands, sorted by position, with posterior scores.
+
+    Args:
+        decoded: a record's path and posteriors.
+        code: genetic code that it was decoded with.
+    """
+    find = {"bacteria": _bacterial, "eukaryote": _eukaryotic}[decoded.grammar.kind]
+    strands = (decoded.record.codes, reverse_complement(decoded.record.codes))
+    found = [gene for row, codes in enumerate(strands) for gene in find(decoded, row, codes, code)]
+    return sorted(found, key=lambda g: (g.start, g.end, g.strand))
+
+
+def _bacterial(decoded: Decoded, row: int, codes: NDArray[np.uint8], code: GeneticCode) -> list[Gene]:
+    stop, start, third = (decoded.posterior(group)[row] for group in ("stop", "start", "third"))
+    genes = []
+    for s, e, has_start, has_stop in zip(*(x.tolist() for x in bacteria.intervals(decoded.paths[row])), strict=True):
+        # a gene off the end is as sure as its reading frame is in its last codon
+        score = float(stop[e - 1] if has_stop else third[e - 1])
+        start_score = min(float(start[s]) / max(score, 1 / 65535), 1.0) if has_start else float("nan")
+        codon = decode(codes[s : s + 3]) if has_start else ""
+        genes.append(_gene(decoded, row, ((s, e),), (), score, has_start, has_stop, start_score, codon, code))
+    return genes
+
+
+def _eukaryotic(decoded: Decoded, row: int, codes: NDArray[np.uint8], code: GeneticCode) -> list[Gene]:
+    posterior = {group: decoded.posterior(group)[row] for group in decoded.grammar.groups}
+    genes = []
+    for segments, has_start, has_stop in eukaryote.transcripts(decoded.grammar, decoded.paths[row]):
+        # an exon is as sure as the less sure of its two ends
+        ends = [
+            (
+                _first(posterior, s, has_start, n == 0),
+                _last(posterior, e, has_stop, n == len(segments) - 1, split=e - segments[-1][0] < 3),
+            )
+            for n, (s, e) in enumerate(segments)
+        ]
+        exon_scores = tuple(float(min(pair)) for pair in ends)
+        start_score = min(float(ends[0][0]) / max(float(ends[-1][1]), 1e-5), 1.0) if has_start else float("nan")
+        codon = decode(codes[segments[0][0] : segments[0][0] + 3]) if has_start else ""
+        genes.append(
+            _gene(decoded, row, segments, exon_scores, min(exon_scores), has_start, has_stop, start_score, codon, code)
+        )
+    return genes
+
+
+def _first(posterior: dict[str, NDArray[np.float32]], s: int, has_start: bool, first: bool) -> float:
+    if first:
+        return posterior["start" if has_start else "coding"][s]
+    return posterior["acceptor"][s - 1]
+
+
+def _last(posterior: dict[str, NDArray[np.float32]], e: int, has_stop: bool, last: bool, *, split: bool) -> float:
+    if last:
+        # the posteriors' grammar knows no stop codon cut by an intron
+        return posterior["stop" if has_stop and not split else "coding"][e - 1]
+    return posterior["donor"][e]
+
+
+def _gene(
+    decoded: Decoded,
+    row: int,
+    segments: tuple[tuple[int, int], ...],
+    exon_scores: tuple[float, ...],
+    score: float,
+    has_start: bool,
+    has_stop: bool,
+    start_score: float,
+    codon: str,
+    code: GeneticCode,
+) -> Gene:
+    """A gene in forward coordinates from one in its strand's own."""
+    length = len(decoded.record)
+    if row:
+        segments = tuple((length - e, length - s) for s, e in reversed(segments))
+        exon_scores = exon_scores[::-1]
+    edges = [x for segment in segments for x in segment]
+    return Gene(
+        seqid=decoded.record.id,
+        start=edges[0],
+        end=edges[-1],
+        strand="-" if row else "+",
+        score=score,
+        partial_left=not (has_stop if row else has_start),
+        partial_right=not (has_start if row else has_stop),
+        start_score=start_score,
+        start_codon=codon,
+        genetic_code=code.number,
+        introns=tuple(zip(edges[1:-1:2], edges[2::2], strict=True)),
+        exon_scores=exon_scores,
+        intronic=decoded.grammar.kind == "eukaryote",
+    )

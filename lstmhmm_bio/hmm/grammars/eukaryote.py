@@ -1,0 +1,361 @@
+"""The grammar of eukaryotic genes on one strand: exons by codon position, introns by phase, splice sites.
+
+``1`` ``2`` ``3`` are codon positions, ``S`` the first base of the start codon, ``T`` the last base of the stop codon.
+An intron of kind k is ``Dk`` (first base, the donor), a chain of ``min_intron`` - 3 bases, a loop of short (``Nk``) or
+long (``Mk``) introns, and ``Ak`` (last base, the acceptor): its length is a minimum plus one of two geometric branches.
+Kinds are the phases 0 1 2: coding bases of the cut codon before the intron.
+
+No stop codon may hide behind an intron: with `memory` a cut codon that begins with T, TA or TG has introns of its own
+kinds (``1t`` ``2a`` ``2g``), and the exon after them resumes in states (``2t 3t``, ``3a``, ``3g``) that know which
+bases would complete a stop; the true stop codon may be cut so (``Tt`` ``Ta`` ``Tg``). After any other intron the bases
+before a codon are an acceptor's, AG, which no stop codon holds at these places. A codon cut twice and a start codon cut
+by an intron cannot be said. Training uses the grammar without memory and minimum: labels respect both anyway, and the
+weights have the same names.
+
+A donor is GT or GCA, an acceptor AG. Strands are decoded side by side, so genes may lie in introns of the other strand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from ...sequence import EUKARYOTIC_STARTS
+from ..graph import Edge, Graph
+from .grammar import Array, Grammar, Segments, bit_set, codons, shifted
+
+#: phase of each kind of intron; the first three are all there is without memory
+KINDS = {"0": 0, "1": 1, "2": 2, "1t": 1, "2a": 2, "2g": 2}
+#: donor, one loop base and acceptor
+SHORTEST_INTRON = 3
+#: initial values of the tied transition weights (natural log scale); training fits them
+INITIAL_WEIGHTS = {
+    "stay": 0.0,  # fixed point of reference: every other weight is relative to it
+    "start": -6.0,
+    "end": 0.0,
+    "partial_start": -6.0,
+    "partial_end": -6.0,
+    "intron0": -6.0,
+    "intron1": -6.0,
+    "intron2": -6.0,
+    "short": -0.5,
+    "short_stay": -0.02,
+    "short_end": -4.0,
+    "long": -1.0,
+    "long_stay": -0.001,
+    "long_end": -7.0,
+}
+#: marks of a base
+(
+    START_HERE,
+    STOP_ENDS_HERE,
+    DONOR_HERE,
+    ACCEPTOR_ENDS_HERE,
+    AFTER_T,
+    AFTER_TA,
+    AFTER_TG,
+    STOP_WITH_T,
+    STOP_WITH_TA,
+    STOP_WITH_TG,
+) = (1 << i for i in range(10))
+_A, _C, _G, _T = range(4)
+#: after an intron that cut a codon which began with T, TA, TG: (next state, its way to a stop)
+_RESUME = {"1t": ("2t",), "2a": ("3a", "Ta"), "2g": ("3g", "Tg")}
+
+
+def marks(codes: Array, code: Any) -> Array:
+    """[..., time] uint16 bit sets: what a base is part of; arguments as for `Grammar.marks`."""
+    back2, back1, here, on1, on2 = (shifted(codes, k) for k in (-2, -1, 0, 1, 2))
+    # constants as arrays, to be one half of a codon
+    t, a, g = (here * 0 + base for base in (_T, _A, _G))
+    return bit_set(
+        code.is_start[codons(here, on1, on2)],
+        code.is_stop[codons(back2, back1, here)],
+        (here == _G) & ((on1 == _T) | ((on1 == _C) & (on2 == _A))),
+        (back1 == _A) & (here == _G),
+        back1 == _T,
+        (back2 == _T) & (back1 == _A),
+        (back2 == _T) & (back1 == _G),
+        code.is_stop[codons(t, back1, here)],
+        code.is_stop[codons(t, a, here)],
+        code.is_stop[codons(t, g, here)],
+    )
+
+
+def _edges(kinds: Iterable[str], chain: int) -> list[Edge]:
+    edges = [Edge("I", "I", "stay"), Edge("I", "S", "start"), Edge("S", "2", "stay"), Edge("1", "2", "stay")]
+    edges += [Edge("2", "3", "stay"), Edge("2", "T", "stay"), Edge("3", "1", "stay"), Edge("T", "I", "end")]
+    for kind in kinds:
+        phase = KINDS[kind]
+        before = {0: ["3"], 1: ["1"], 2: ["2"]}[phase]
+        edges += [Edge(state, f"D{kind}", f"intron{phase}") for state in before]
+        body = [f"D{kind}", *(f"C{kind}.{i}" for i in range(chain))]
+        edges += [Edge(a, b, "stay") for a, b in pairwise(body)]
+        for loop, name in (("N", "short"), ("M", "long")):
+            edges += [
+                Edge(body[-1], f"{loop}{kind}", name),
+                Edge(f"{loop}{kind}", f"{loop}{kind}", f"{name}_stay"),
+                Edge(f"{loop}{kind}", f"A{kind}", f"{name}_end"),
+            ]
+        targets = _RESUME.get(kind, ({0: "1", 1: "2", 2: "3"}[phase],))
+        edges += [Edge(f"A{kind}", target, "stay") for target in targets]
+        if kind == "1t":
+            edges += [Edge("2t", "3t", "stay"), Edge("2t", "Tt", "stay")]
+        if kind in _RESUME:
+            letter = kind[1]
+            edges += [Edge(f"3{letter}", "1", "stay"), Edge(f"3{letter}", "D0", "intron0")]
+            edges += [Edge(f"T{letter}", "I", "end")]
+    return edges
+
+
+def _states(kinds: Iterable[str], chain: int) -> list[str]:
+    states = ["I", "S", "1", "2", "3", "T"]
+    for kind in kinds:
+        if kind in _RESUME:
+            letter = kind[1]
+            states += [*(["2t"] if letter == "t" else []), f"3{letter}", f"T{letter}"]
+    for kind in kinds:
+        states += [f"D{kind}", *(f"C{kind}.{i}" for i in range(chain)), f"N{kind}", f"M{kind}", f"A{kind}"]
+    return states
+
+
+#: what a state requires of its base: (mark, must it be there), by the state's name
+def _requirements(state: str, memory: bool) -> list[tuple[int, bool]]:
+    fixed = {
+        "S": [(START_HERE, True)],
+        "3": [(STOP_ENDS_HERE, False)],
+        "T": [(STOP_ENDS_HERE, True)],
+        "3t": [(STOP_WITH_T, False)],
+        "Tt": [(STOP_WITH_T, True)],
+        "3a": [(STOP_WITH_TA, False)],
+        "Ta": [(STOP_WITH_TA, True)],
+        "3g": [(STOP_WITH_TG, False)],
+        "Tg": [(STOP_WITH_TG, True)],
+    }
+    if state in fixed:
+        return fixed[state]
+    if state[0] == "A":
+        return [(ACCEPTOR_ENDS_HERE, True)]
+    if state[0] == "D":
+        cut = {
+            "1": [(AFTER_T, False)],
+            "1t": [(AFTER_T, True)],
+            "2": [(AFTER_TA, False), (AFTER_TG, False)],
+            "2a": [(AFTER_TA, True)],
+            "2g": [(AFTER_TG, True)],
+        }
+        return [(DONOR_HERE, True), *(cut.get(state[1:], []) if memory else [])]
+    return []
+
+
+@cache
+def grammar(min_intron: int = SHORTEST_INTRON, *, memory: bool = False) -> Grammar:
+    """The grammar for a shortest intron.
+
+    Args:
+        min_intron: bases of the shortest intron.
+        memory: keep codons that an intron cuts from completing a stop codon.
+
+    Raises:
+        ValueError: `min_intron` below `SHORTEST_INTRON`.
+    """
+    if min_intron < SHORTEST_INTRON:
+        raise ValueError(f"min_intron is {min_intron}, at least {SHORTEST_INTRON} is needed")
+    kinds = list(KINDS)[: len(KINDS) if memory else 3]
+    chain = min_intron - SHORTEST_INTRON
+    states = _states(kinds, chain)
+    coding = [s for s in states if s[0] in "S123T"]
+    introns = [s for s in states if s[0] in "DCNMA"]
+    loops = [s for s in introns if s[0] in "NM"]
+
+    def boundary(partial: str) -> tuple[tuple[str, str], ...]:
+        return (("I", "stay"), *((s, partial) for s in ("1", "2", "3", *loops)))
+
+    graph = Graph(
+        tuple(states),
+        tuple(_edges(kinds, chain)),
+        (*boundary("partial_start"), ("S", "start")),
+        (*boundary("partial_end"), ("T", "end")),
+    )
+    requirements = [_requirements(s, memory) for s in states]
+
+    def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float) -> Array:
+        start, stop, donor, acceptor = (sites[..., i] for i in range(4))
+        one, two, three, intron = (classes[..., i] for i in range(4))
+        of = {"I": jnp.zeros_like(one), "1": one, "2": two, "3": three, "S": one + start, "T": three}
+        of |= {"C": intron, "N": intron, "M": intron, "D": intron + donor, "A": intron + acceptor}
+        columns = []
+        for state, required in zip(states, requirements, strict=True):
+            score = of[state[0]] + (stop if state == "T" else 0)
+            for mark, wanted in required:
+                score = jnp.where(((marks & mark) != 0) == wanted, score, impossible)
+            columns.append(jnp.maximum(score, impossible))
+        return jnp.stack(columns, axis=-1)
+
+    def bits(members: Iterable[str]) -> int:
+        return sum(1 << graph.index[s] for s in members) if len(states) < 32 else 0
+
+    return Grammar(
+        kind="eukaryote",
+        graph=graph,
+        initial_weights=INITIAL_WEIGHTS,
+        class_bits=np.array(
+            [bits(s for s in coding if s[0] in of) for of in ("1S", "2", "3T")] + [bits(introns)], np.int32
+        ),
+        site_bits={
+            "start": bits("S"),
+            "stop": bits("T"),
+            "donor": bits(s for s in states if s[0] == "D"),
+            "acceptor": bits(s for s in states if s[0] == "A"),
+        },
+        site_marks={
+            "start": START_HERE,
+            "stop": STOP_ENDS_HERE,
+            "donor": DONOR_HERE,
+            "acceptor": ACCEPTOR_ENDS_HERE,
+        },
+        class_groups=(0, 0, 0, 1),
+        start_codons=EUKARYOTIC_STARTS,
+        marks=marks,
+        emissions=emissions,
+        groups={
+            name: np.array([s in members for s in states], np.float32)
+            for name, members in {
+                "stop": [s for s in states if s[0] == "T"],
+                "start": ["S"],
+                "donor": [s for s in states if s[0] == "D"],
+                "acceptor": [s for s in states if s[0] == "A"],
+                "coding": coding,
+                "intron": introns,
+            }.items()
+        },
+        whole=partial(_whole, begins=bits("S"), ends=bits("T"), coding=bits(coding), introns=bits(introns)),
+        # minimum and memory hardly change what is likely, and cost ten times the states
+        for_posteriors=TRAINING if memory else None,
+    )
+
+
+def _whole(bits: NDArray[Any], *, begins: int, ends: int, coding: int, introns: int) -> list[Segments]:
+    bits = bits.astype(np.int64)
+    in_exon, in_intron = ((bits & of != 0) & (bits & ~of == 0) for of in (coding, introns))
+    outside = np.cumsum(~(in_exon | in_intron))
+    last = np.flatnonzero(bits == ends)
+    found = []
+    for first in np.flatnonzero(bits == begins).tolist():
+        end = last[np.searchsorted(last, first) :][:1]
+        if len(end) and outside[end[0]] == outside[first]:
+            edges = np.flatnonzero(np.diff(in_exon[first : end[0] + 1].astype(np.int8), prepend=0, append=0)) + first
+            found.append(tuple((s, e) for s, e in edges.reshape(-1, 2).tolist()))
+    return found
+
+
+def transcripts(decoding: Grammar, path: NDArray[np.uint8]) -> list[tuple[Segments, bool, bool]]:
+    """The genes of a state path of one strand, in its own coordinates.
+
+    Args:
+        decoding: the grammar of the path.
+        path: [length] states.
+
+    Returns:
+        CDS segments (first and last one cut to whole codons where the gene runs off the record), whether it has its
+        start codon, whether its stop codon.
+    """
+    names = decoding.graph.states
+    position = np.array(["123".find(s[0].replace("S", "1").replace("T", "3")) for s in names], np.int8)[path]
+    outside = path == 0
+    edges = np.flatnonzero(np.diff(outside.astype(np.int8), prepend=1, append=1))
+    found = []
+    for first, end in edges.reshape(-1, 2).tolist():
+        coding = position[first:end] >= 0
+        exons = np.flatnonzero(np.diff(coding.astype(np.int8), prepend=0, append=0)) + first
+        segments = [(s, e) for s, e in exons.reshape(-1, 2).tolist()]
+        has_start, has_stop = names[path[first]] == "S", names[path[end - 1]][0] == "T"
+        if segments and not has_start:
+            segments = _without(segments, (3 - int(position[segments[0][0]])) % 3, front=True)
+        if segments and not has_stop:
+            segments = _without(segments, (int(position[segments[-1][1] - 1]) + 1) % 3, front=False)
+        if segments:
+            found.append((tuple(segments), has_start, has_stop))
+    return found
+
+
+def _without(segments: list[tuple[int, int]], bases: int, *, front: bool) -> list[tuple[int, int]]:
+    """Segments without some coding bases at one end."""
+    segments = list(segments)
+    while bases and segments:
+        s, e = segments[0 if front else -1]
+        cut = min(bases, e - s)
+        bases -= cut
+        s, e = (s + cut, e) if front else (s, e - cut)
+        segments[0 if front else -1] = (s, e)
+        if s == e:
+            del segments[0 if front else -1]
+    return segments
+
+
+#: what training runs through
+TRAINING = grammar()
+ANY = np.uint32((1 << len(TRAINING.graph.states)) - 1)
+
+
+def lattice(length: int, chains: list[Segments], marks: NDArray[np.uint16]) -> tuple[NDArray[np.uint32], list[int]]:
+    """The states of `TRAINING` that labelled transcripts allow at each base of one strand.
+
+    Args:
+        length: bases of the record.
+        chains: CDS segments of complete transcripts of ONE strand, in its own 5' to 3' coordinates, ascending.
+        marks: [length] of `marks` on that strand.
+
+    Returns:
+        [length] bit sets over the states, and the indices of the transcripts that the grammar cannot represent
+        (overlaps, unusual splice sites, a cut start or stop codon, introns too short); their bases allow anything.
+    """
+    index = TRAINING.graph.index
+    allowed = np.full(length, 1 << index["I"], np.uint32)
+    taken = np.zeros(length, bool)
+    left_out: list[int] = []
+    for i in sorted(range(len(chains)), key=lambda i: chains[i][0]):
+        roles = _roles(chains[i], marks)
+        span = slice(chains[i][0][0], chains[i][-1][1])
+        if roles is None or taken[span].any():
+            left_out.append(i)
+        else:
+            allowed[span] = roles
+        taken[span] = True
+    for i in left_out:
+        allowed[chains[i][0][0] : chains[i][-1][1]] = ANY
+    return allowed, left_out
+
+
+def _roles(chain: Segments, marks: NDArray[np.uint16]) -> NDArray[np.uint32] | None:
+    """Bit sets from the first to the last base of a transcript, None if the grammar cannot say it."""
+    index = TRAINING.graph.index
+    first, end = chain[0][0], chain[-1][1]
+    if sum(e - s for s, e in chain) % 3 or chain[0][1] - first < 3 or end - chain[-1][0] < 3:
+        return None
+    if not marks[first] & START_HERE or not marks[end - 1] & STOP_ENDS_HERE:
+        return None
+    roles = np.zeros(end - first, np.uint32)
+    coding = 0
+    for n, (s, e) in enumerate(chain):
+        if n:
+            donor, acceptor = chain[n - 1][1], s - 1
+            if acceptor - donor < SHORTEST_INTRON - 1:
+                return None
+            if not marks[donor] & DONOR_HERE or not marks[acceptor] & ACCEPTOR_ENDS_HERE:
+                return None
+            phase = coding % 3
+            roles[donor - first : s - first] = (1 << index[f"N{phase}"]) | (1 << index[f"M{phase}"])
+            roles[donor - first] = 1 << index[f"D{phase}"]
+            roles[acceptor - first] = 1 << index[f"A{phase}"]
+        position = (coding + np.arange(e - s)) % 3
+        roles[s - first : e - first] = np.array([1 << index[p] for p in "123"], np.uint32)[position]
+        coding += e - s
+    roles[0], roles[-1] = 1 << index["S"], 1 << index["T"]
+    return roles

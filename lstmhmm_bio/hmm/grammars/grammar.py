@@ -1,0 +1,107 @@
+"""What a grammar is: a state graph, and how the network's outputs and the sequence itself become its emissions.
+
+A new use of the engine is a new `Grammar`. The network gives every base scores of a few classes (codon positions, say)
+and of candidate sites (start codons, splice sites); the sequence gives marks, facts such as "a stop codon ends here"
+that forbid states. `emissions` puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...sequence import UNKNOWN
+from ..graph import Graph
+
+#: a numpy or a jax array
+Array = Any
+#: CDS segments of a transcript, 0-based half-open, ascending
+Segments = tuple[tuple[int, int], ...]
+
+
+class Emissions(Protocol):
+    """Scores of the states [..., time, states] from what they are made of.
+
+    Args:
+        classes: [..., time, classes] class scores, log ratios of scaled likelihoods to "no class".
+        sites: [..., time, sites] scores of the sites that are here.
+        marks: [..., time] bit sets of `Grammar.marks`.
+        impossible: score of what the sequence forbids.
+    """
+
+    def __call__(self, classes: Array, sites: Array, marks: Array, *, impossible: float) -> Array: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Grammar:
+    """A state graph with its reading of network and sequence; hashable by identity, a static argument of `jax.jit`.
+
+    Attributes:
+        kind: name, also in model cards.
+        graph: the states and their transitions.
+        initial_weights: transition weight by name before training.
+        class_bits: [classes] bit sets over the states in which a base belongs to each class.
+        site_bits: site name -> bit set over the states that stand on such a site; the order is that of the scores.
+        site_marks: site name -> the mark that candidates of the site carry.
+        class_groups: [classes] which temperature each class has, from 0.
+        start_codons: codons that may begin a gene, where the genetic code allows them.
+        marks: (codes [..., time] uint8, code with is_start and is_stop [65]) -> [..., time] uint16 bit sets; takes
+            numpy and jax arrays.
+        emissions: see `Emissions`.
+        groups: name -> [states] 0 or 1: what posteriors are summed to.
+        whole: ([time] bit sets of states) -> CDS segments of the genes with both ends, where states are certain.
+        for_posteriors: a smaller grammar with the same groups and weights that posteriors are computed with (default:
+            this one).
+    """
+
+    kind: str
+    graph: Graph
+    initial_weights: Mapping[str, float]
+    class_bits: NDArray[np.int32]
+    site_bits: Mapping[str, int]
+    site_marks: Mapping[str, int]
+    class_groups: tuple[int, ...]
+    start_codons: tuple[str, ...]
+    marks: Callable[[Array, Any], Array]
+    emissions: Emissions
+    groups: Mapping[str, NDArray[np.float32]]
+    whole: Callable[[NDArray[Any]], list[Segments]]
+    for_posteriors: Grammar | None = None
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the sites, in the order of their scores."""
+        return tuple(self.site_bits)
+
+
+def state_bits(graph: Graph, *names: str) -> int:
+    """Bit set of some states."""
+    return sum(1 << graph.index[name] for name in names)
+
+
+def shifted(codes: Array, by: int) -> Array:
+    """Codes [..., time] as seen from each base: that `by` bases further on, unknown beyond the ends."""
+    xp, n = codes.__array_namespace__(), codes.shape[-1]
+    fill = xp.full((*codes.shape[:-1], abs(by)), UNKNOWN, dtype=codes.dtype)
+    if by < 0:
+        return xp.concat([fill, codes], axis=-1)[..., :n]
+    return xp.concat([codes, fill], axis=-1)[..., by : by + n]
+
+
+def codons(first: Array, second: Array, third: Array) -> Array:
+    """Codon index 0..63 of three bases' codes, 64 where one of them is unknown."""
+    xp = first.__array_namespace__()
+    a, b, c = (x.astype(xp.int32) for x in (first, second, third))
+    return xp.where(xp.maximum(xp.maximum(a, b), c) < UNKNOWN, 16 * a + 4 * b + c, 64)
+
+
+def bit_set(*conditions: Array) -> Array:
+    """uint16 bit sets of boolean arrays, the first as bit 0."""
+    total = conditions[0].astype(np.uint16)
+    for i, condition in enumerate(conditions[1:], 1):
+        total = total | (condition.astype(np.uint16) << np.uint16(i))
+    return total

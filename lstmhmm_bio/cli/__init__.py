@@ -28,6 +28,7 @@ COMMANDS = {
     "merge": "Join the outputs of shards, or of single records, as those of one run.",
     "train": "Train a model on annotated genomes.",
     "evaluate": "Compare predicted genes with a reference annotation.",
+    "profile": "Build, show and search with profile HMMs.",
     "simulate": "Draw a genome and its true genes.",
     "models": "List and describe the models.",
 }

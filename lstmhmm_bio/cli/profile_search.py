@@ -1,0 +1,106 @@
+"""`lstmhmm profile search`: sequences that match profiles."""
+
+from __future__ import annotations
+
+import click
+
+from .options import GroupedCommand, compose, option, running_options
+
+_limits = compose(
+    option("Report", "-E", "evalue", type=float, default=10.0, show_default=True, metavar="X", help="E-value."),
+    option("Report", "-T", "score", type=float, metavar="X", help="Bit score, instead."),
+    option(
+        "Report",
+        "--domE",
+        "domain_evalue",
+        type=float,
+        default=10.0,
+        show_default=True,
+        metavar="X",
+        help="Conditional E-value of a domain.",
+    ),
+    option("Report", "--domT", "domain_score", type=float, metavar="X", help="Bit score of a domain, instead."),
+    option("Include", "--incE", "include_evalue", type=float, default=0.01, show_default=True, metavar="X"),
+    option("Include", "--incT", "include_score", type=float, metavar="X"),
+    option("Include", "--incdomE", "include_domain_evalue", type=float, default=0.01, show_default=True, metavar="X"),
+    option("Include", "--incdomT", "include_domain_score", type=float, metavar="X"),
+    option("Include", "--cut_ga", "ga", is_flag=True, help="Report and include by the profile's gathering scores."),
+    option("Include", "--cut_tc", "tc", is_flag=True, help="By its trusted scores."),
+    option("Include", "--cut_nc", "nc", is_flag=True, help="By its noise scores."),
+)
+
+
+@click.command("search", cls=GroupedCommand)
+@click.argument("profiles")
+@click.argument("sequences")
+@option("Output", "-o", "--output", metavar="FILE", help="Hits for people; '-' or nothing is standard output.")
+@option("Output", "--tblout", metavar="FILE", help="Table of sequences, in HMMER's layout.")
+@option("Output", "--domtblout", metavar="FILE", help="Table of domains, in HMMER's layout.")
+@option("Output", "--json", "json_output", metavar="FILE", help="The same with unrounded numbers.")
+@option("Output", "--noali", is_flag=True, help="No alignments.")
+@_limits
+@option("Search", "--max", "everything", is_flag=True, help="No filters: score every sequence in full.")
+@option("Search", "--nobias", is_flag=True, help="No filter against biased composition.")
+@option("Search", "--nonull2", is_flag=True, help="No correction of scores for biased composition.")
+@option("Search", "-Z", "targets", type=float, metavar="N", help="Sequences that E-values refer to.")
+@option("Search", "--domZ", "significant", type=float, metavar="N", help="Sequences that domains' E-values refer to.")
+@running_options
+def search(
+    profiles: str,
+    sequences: str,
+    output: str | None,
+    tblout: str | None,
+    domtblout: str | None,
+    json_output: str | None,
+    noali: bool,
+    ga: bool,
+    tc: bool,
+    nc: bool,
+    everything: bool,
+    nobias: bool,
+    nonull2: bool,
+    threads: int,
+    device: str,
+    no_cache: bool,
+    quiet: bool,
+    **limits: float | None,
+) -> None:
+    """Search SEQUENCES (FASTA) with PROFILES (HMMER3).
+
+    Scores, E-values and domains are those of hmmsearch.
+    """
+    from ..errors import UsageError
+    from ..io.output import OutputSet, ensure_distinct
+    from ..profiles.hmmfile import read_profiles
+    from ..profiles.sequences import read_sequences
+    from ..runtime import configure
+    from .session import note
+
+    if ga + tc + nc > 1:
+        raise UsageError("--cut_ga, --cut_tc and --cut_nc exclude each other; choose one")
+    ensure_distinct([profiles, sequences], [output, tblout, domtblout, json_output])
+    queries = list(read_profiles(profiles))
+    alphabet = queries[0].alphabet
+    if any(q.alphabet is not alphabet for q in queries):
+        raise UsageError(f"{profiles} holds profiles of different alphabets; search with one kind at a time")
+    configure(threads, device, cache=not no_cache)
+    from ..profiles.hits import Thresholds
+    from ..profiles.report import write_report
+    from ..profiles.search import Settings, search_proteins
+    from ..profiles.tables import write_domains, write_json, write_targets
+
+    thresholds = Thresholds(cutoff="GA" if ga else "TC" if tc else "NC" if nc else None, **limits)  # type: ignore[arg-type]
+    settings = Settings(filters=not everything, bias_filter=not (nobias or everything), null2=not nonull2)
+    with OutputSet() as outputs:
+        report = outputs.open(output)
+        tables = [
+            (outputs.open(path), write)
+            for path, write in ((tblout, write_targets), (domtblout, write_domains), (json_output, write_json))
+            if path
+        ]
+        results = search_proteins(queries, read_sequences(sequences, alphabet), thresholds, settings)
+        for result in results:
+            write_report(report, result, alignments=not noali)
+        for handle, write in tables:
+            write(handle, results)
+    note(f"{sum(len(r.hits) for r in results):,} hits", quiet=quiet)

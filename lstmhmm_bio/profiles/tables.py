@@ -1,0 +1,137 @@
+"""Search results as tables: HMMER's per-sequence and per-domain layouts, and JSON with unrounded numbers.
+
+The layouts are those of HMMER User's Guide 3.4, "Tabular output formats": columns separated by blanks, padded to fit,
+numbers rounded, the description last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from .hits import DomainHit, Hit, QueryResult
+
+
+def write_targets(handle: TextIO, results: Sequence[QueryResult]) -> None:
+    """One line for each reported sequence (``--tblout``)."""
+    target, query, accession = _widths(results)
+    handle.write(
+        f"#{'':{target + query + accession + 13}}--- full sequence ---- --- best 1 domain ---- "
+        "--- domain number estimation ----\n"
+        f"#{' target name':<{target - 1}} {'accession':<10} {'query name':<{query}} {'accession':<{accession}}"
+        "   E-value  score  bias   E-value  score  bias   exp reg clu  ov env dom rep inc description of target\n"
+        f"#{'-' * (target - 1)} {'-' * 10} {'-' * query} {'-' * accession}"
+        " --------- ------ ----- --------- ------ -----   --- --- --- --- --- --- --- --- ---------------------\n"
+    )
+    for result in results:
+        for hit in result.hits:
+            best = hit.best
+            reported = sum(d.reported for d in hit.domains)
+            included = sum(d.included for d in hit.domains)
+            handle.write(
+                f"{hit.target:<{target}} {'-':<10} {result.profile.name:<{query}} "
+                f"{result.profile.accession or '-':<{accession}} "
+                f"{hit.evalue:9.2g} {hit.score:6.1f} {hit.bias:5.1f} "
+                f"{best.independent_evalue:9.2g} {best.score:6.1f} {best.bias:5.1f} "
+                f"{hit.expected:5.1f} {hit.regions:3d} {hit.resolved:3d} {hit.overlaps:3d} {hit.envelopes:3d} "
+                f"{len(hit.domains):3d} {reported:3d} {included:3d} {hit.description or '-'}\n"
+            )
+
+
+def write_domains(handle: TextIO, results: Sequence[QueryResult]) -> None:
+    """One line for each reported domain (``--domtblout``)."""
+    target, query, accession = _widths(results)
+    handle.write(
+        f"#{'':{target + query + accession + 26}}--- full sequence --- -------------- this domain -------------   "
+        "hmm coord   ali coord   env coord\n"
+        f"#{' target name':<{target - 1}} {'accession':<10} {'tlen':>5} {'query name':<{query}} "
+        f"{'accession':<{accession}} {'qlen':>5}   E-value  score  bias   #  of  c-Evalue  i-Evalue  score  bias  "
+        "from    to  from    to  from    to  acc description of target\n"
+        f"#{'-' * (target - 1)} {'-' * 10} ----- {'-' * query} {'-' * accession} ----- --------- ------ ----- --- --- "
+        "--------- --------- ------ ----- ----- ----- ----- ----- ----- ----- ---- ---------------------\n"
+    )
+    for result in results:
+        for hit in result.hits:
+            shown = hit.reported_domains
+            for number, d in shown:
+                hmm, alignment, envelope = coordinates(d)
+                handle.write(
+                    f"{hit.target:<{target}} {'-':<10} {hit.length:5d} {result.profile.name:<{query}} "
+                    f"{result.profile.accession or '-':<{accession}} {result.profile.length:5d} "
+                    f"{hit.evalue:9.2g} {hit.score:6.1f} {hit.bias:5.1f} {number:3d} {len(shown):3d} "
+                    f"{d.conditional_evalue:9.2g} {d.independent_evalue:9.2g} {d.score:6.1f} {d.bias:5.1f} "
+                    f"{hmm[0]:5d} {hmm[1]:5d} {alignment[0]:5d} {alignment[1]:5d} {envelope[0]:5d} {envelope[1]:5d} "
+                    f"{accuracy(d):4.2f} {hit.description or '-'}\n"
+                )
+
+
+def write_json(handle: TextIO, results: Sequence[QueryResult]) -> None:
+    """All numbers unrounded: ``{"hits": [{"query", "target", "score", ..., "domains": [...]}]}``."""
+    handle.write('{"hits": [')
+    for number, hit in enumerate(_hits(results)):
+        handle.write(("," if number else "") + "\n" + json.dumps(hit))
+    handle.write("\n]}\n")
+
+
+def _hits(results: Iterable[QueryResult]) -> Iterable[dict[str, Any]]:
+    for result in results:
+        for hit in result.hits:
+            yield {
+                "query": result.profile.name,
+                "query_accession": result.profile.accession,
+                "query_length": result.profile.length,
+                "target": hit.target,
+                "description": hit.description,
+                "target_length": hit.length,
+                "score": hit.score,
+                "bias": hit.bias,
+                "forward_bits": hit.forward_bits,
+                "evalue": hit.evalue,
+                "log_pvalue": hit.log_pvalue,
+                "included": hit.included,
+                "expected_domains": hit.expected,
+                "domains": [_domain(d) for _, d in hit.reported_domains],
+            }
+
+
+def _domain(d: DomainHit) -> dict[str, Any]:
+    hmm, alignment, envelope = coordinates(d)
+    return {
+        "score": d.score,
+        "bias": d.bias,
+        "conditional_evalue": d.conditional_evalue,
+        "independent_evalue": d.independent_evalue,
+        "log_pvalue": d.log_pvalue,
+        "included": d.included,
+        "hmm_from": hmm[0],
+        "hmm_to": hmm[1],
+        "alignment_from": alignment[0],
+        "alignment_to": alignment[1],
+        "envelope_from": envelope[0],
+        "envelope_to": envelope[1],
+        "accuracy": accuracy(d),
+    }
+
+
+def coordinates(hit: DomainHit) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """First and last position, from 1, in the profile, of the alignment, and of the envelope."""
+    d = hit.domain
+    spans = (d.profile_span, (d.start, d.end), d.envelope)
+    return tuple((start + 1, end) for start, end in spans)  # type: ignore[return-value]
+
+
+def accuracy(hit: DomainHit) -> float:
+    """Mean posterior probability that a residue of the envelope is rightly placed."""
+    start, end = hit.domain.envelope
+    return hit.domain.accuracy / (end - start)
+
+
+def _widths(results: Sequence[QueryResult]) -> tuple[int, int, int]:
+    """Of the columns of target names, query names and query accessions."""
+    names: Iterable[Hit] = (hit for result in results for hit in result.hits)
+    return (
+        max([20, *(len(hit.target) for hit in names)]),
+        max([20, *(len(result.profile.name) for result in results)]),
+        max([10, *(len(result.profile.accession) for result in results)]),
+    )

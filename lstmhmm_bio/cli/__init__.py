@@ -114,7 +114,8 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _say(text: str) -> None:
-    click.echo(f"lstmhmm: {text}", err=True)
+    """One line on stderr; control characters, which bad input brings along, become blanks."""
+    click.echo("lstmhmm: " + "".join(letter if letter.isprintable() else " " for letter in text), err=True)
 
 
 def _drop_unwritable() -> None:

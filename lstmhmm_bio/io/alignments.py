@@ -40,6 +40,10 @@ def read_alignments(path: str, *, region: str | None = None, reference: str | No
                 yield Record(name, encode_checked(sequence, source=path, record=name))
             if empty and region is None:
                 raise InputError(f"{path} holds no records; give a file with reads")
+    except NotImplementedError as error:  # from htslib's bgzip reader
+        raise InputError(
+            f"{path}: compressed with gzip, BAM needs bgzip; write it again with: samtools view -b"
+        ) from error
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         remedy = "copy it again, or for CRAM give the reference FASTA it was made with"

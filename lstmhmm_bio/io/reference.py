@@ -498,9 +498,10 @@ def _genbank_records(handle: TextIO, name: str) -> Iterator[Any]:
         for number in count(1):
             try:
                 record = next(records, None)
-            except (ValueError, AssertionError) as error:
+            except (ValueError, AssertionError, IndexError) as error:
+                reason = " ".join(str(error).split())
                 raise InputError(
-                    f"{name}: GenBank record {number} cannot be read ({error}); download or export the file again"
+                    f"{name}: GenBank record {number} cannot be read ({reason}); download or export the file again"
                 ) from error
             if record is None:
                 return

@@ -13,6 +13,7 @@ from Bio import SeqIO
 from Bio.Seq import Seq
 from hypothesis import given
 from hypothesis import strategies as st
+from spliced import simulate_spliced, turned
 
 from lstmhmm_bio.features import Annotation, Gene, Record
 from lstmhmm_bio.io import WRITERS, gene_ids, open_output, read_records, write_cds_fasta, write_protein_fasta
@@ -298,3 +299,266 @@ def test_reproducible_bytes(tmp_path: Path):
                     writer.write(annotation)
     for name in WRITERS:
         assert (tmp_path / "a" / f"{name}.gz").read_bytes() == (tmp_path / "b" / f"{name}.gz").read_bytes()
+
+
+# ---- genes with introns
+
+
+SPLICED_CODES = encode(
+    "CC" + "A" + "GTCCCCCCAG" + "TGAAACCC" + "GTCCAG" + "TA" + "GTCCCAG" + "A" + "CC"  # M K P stop, start and stop cut
+)
+SPLICED = Gene(
+    "c", 2, 37, "+", 0.9, start_score=0.8, start_codon="ATG", genetic_code=1,
+    introns=((3, 13), (21, 27), (29, 36)), exon_scores=(0.1, 0.2, 0.3, 0.4), intronic=True,
+)  # fmt: skip
+
+
+def reversed_gene(gene: Gene, length: int) -> Gene:
+    introns = tuple((length - end, length - start) for start, end in reversed(gene.introns))
+    return replace(
+        gene, start=length - gene.end, end=length - gene.start, strand="-", introns=introns,
+        exon_scores=gene.exon_scores[::-1],
+    )  # fmt: skip
+
+
+def spliced_both_ways() -> tuple[Annotation, Annotation]:
+    record = Record("c", SPLICED_CODES)
+    back = Record("c", encode(str(Seq(decode(SPLICED_CODES)).reverse_complement())))
+    return Annotation(record, (SPLICED,)), Annotation(back, (reversed_gene(SPLICED, len(record)),))
+
+
+def table(text: str) -> list[str]:
+    """Rows without name, program and attributes."""
+    return [" ".join(row[2:8]) for row in rows(text)]
+
+
+def test_spliced_gene_in_gff3():
+    forward, back = spliced_both_ways()
+    text = written("gff3", forward)
+    assert table(text) == [
+        "gene 3 37 0.9000 + .",
+        "mRNA 3 37 0.9000 + .",
+        "exon 3 3 0.1000 + .",
+        "exon 14 21 0.2000 + .",
+        "exon 28 29 0.3000 + .",
+        "exon 37 37 0.4000 + .",
+        "CDS 3 3 0.1000 + 0",
+        "CDS 14 21 0.2000 + 2",
+        "CDS 28 29 0.3000 + 0",
+        "CDS 37 37 0.4000 + 1",
+    ]
+    assert table(written("gff3", back))[2:] == [
+        "exon 3 3 0.4000 - .",
+        "exon 11 12 0.3000 - .",
+        "exon 19 26 0.2000 - .",
+        "exon 37 37 0.1000 - .",
+        "CDS 3 3 0.4000 - 1",
+        "CDS 11 12 0.3000 - 0",
+        "CDS 19 26 0.2000 - 2",
+        "CDS 37 37 0.1000 - 0",
+    ]
+    for found, numbers in ((text, "1234"), (written("gff3", back), "4321")):
+        notes = [row[8] for row in rows(found)]
+        assert notes[:2] == ["ID=c_1;locus_tag=c_1", "ID=c_1.t1;Parent=c_1"]
+        assert notes[2:6] == [f"ID=c_1.t1.exon{number};Parent=c_1.t1" for number in numbers]
+        coding = "ID=c_1.t1.cds;Parent=c_1.t1;transl_table=1;start_type=ATG;start_score=0.8000"
+        assert notes[6:] == [coding] * 4
+
+
+def test_spliced_gene_in_gtf():
+    forward, back = spliced_both_ways()
+    text = written("gtf", forward)
+    assert table(text) == [
+        "gene 3 37 0.9000 + .",
+        "transcript 3 37 0.9000 + .",
+        "exon 3 3 0.1000 + .",
+        "exon 14 21 0.2000 + .",
+        "exon 28 29 0.3000 + .",
+        "exon 37 37 0.4000 + .",
+        "CDS 3 3 0.1000 + 0",
+        "CDS 14 21 0.2000 + 2",
+        "start_codon 3 3 0.1000 + 0",
+        "start_codon 14 15 0.2000 + 2",
+        "stop_codon 28 29 0.3000 + 0",
+        "stop_codon 37 37 0.4000 + 1",
+    ]
+    assert table(written("gtf", back))[6:] == [
+        "CDS 19 26 0.2000 - 2",
+        "CDS 37 37 0.1000 - 0",
+        "start_codon 25 26 0.2000 - 2",
+        "start_codon 37 37 0.1000 - 0",
+        "stop_codon 3 3 0.4000 - 1",
+        "stop_codon 11 12 0.3000 - 0",
+    ]
+    assert rows(text)[0][8] == 'gene_id "c_1";'
+    assert {row[8] for row in rows(text)[1:]} == {'gene_id "c_1"; transcript_id "c_1.t1";'}
+
+
+def test_spliced_gene_in_bed_and_fasta():
+    forward, back = spliced_both_ways()
+    [row] = rows(written("bed", forward))
+    assert row[:8] == ["c", "2", "37", "c_1.t1", "900", "+", "2", "37"]
+    assert row[9:] == ["4", "1,8,2,1", "0,11,25,34"]
+    assert rows(written("bed", back))[0][9:] == ["4", "1,2,8,1", "0,8,16,34"]
+    place = "c:3-3,14-21,28-29,37-37(+)"
+    assert fasta(write_cds_fasta, forward)["c_1.t1"] == (
+        f"c_1.t1 {place} start_type=ATG score=0.9000 partial=00", "ATGAAACCCTAA",
+    )  # fmt: skip
+    assert {fasta(write_protein_fasta, a)["c_1.t1"][1] for a in (forward, back)} == {"MKP"}
+    assert fasta(write_cds_fasta, back)["c_1.t1"][1] == "ATGAAACCCTAA"
+
+
+def test_scores_of_exons_unknown():
+    annotation = Annotation(Record("c", SPLICED_CODES), (replace(SPLICED, exon_scores=()),))
+    for name in ("gff3", "gtf"):
+        assert {row[5] for row in rows(written(name, annotation))} == {"0.9000"}
+
+
+def test_gene_without_introns_of_a_model_that_knows_them():
+    gene = Gene("c", 0, 9, "-", 0.5, intronic=True, start_codon="ATG")
+    annotation = Annotation(Record("c", encode("TTATTTCAT")), (gene,))
+    assert [row[2] for row in rows(written("gff3", annotation))] == ["gene", "mRNA", "exon", "CDS"]
+    kinds = ["gene", "transcript", "exon", "CDS", "start_codon", "stop_codon"]
+    assert [row[2] for row in rows(written("gtf", annotation))] == kinds
+    assert rows(written("bed", annotation))[0][9:] == ["1", "9", "0"]
+
+
+@given(seed=st.integers(0, 10_000))
+def test_open_ends_of_spliced_genes(seed):
+    annotation, _ = simulate_spliced("c", seed)
+    found: dict[str, list[list[str]]] = {}
+    for row in rows(written("gff3", annotation)):
+        found.setdefault(attributes(row[8])["ID"], []).append(row)
+    for name, gene in zip(gene_ids(annotation), annotation.genes, strict=True):
+        partial = gene.partial_left or gene.partial_right
+        features = {f"{name}": "gene", f"{name}.t1": "mRNA", f"{name}.t1.cds": "CDS"}
+        features |= {f"{name}.t1.exon{i}": "exon" for i in range(1, len(gene.segments) + 1)}
+        whole = [(gene.start, gene.end)]
+        for feature, kind in features.items():
+            parts = found.pop(feature)
+            assert {row[2] for row in parts} == {kind}
+            spans = [(int(row[3]) - 1, int(row[4])) for row in parts]
+            assert spans == {"gene": whole, "mRNA": whole, "CDS": list(gene.segments)}.get(kind, spans)
+            for row, (start, end) in zip(parts, spans, strict=True):
+                notes = attributes(row[8])
+                left, right = gene.partial_left and start == gene.start, gene.partial_right and end == gene.end
+                assert notes.get("start_range") == (f".,{start + 1}" if left else None)
+                assert notes.get("end_range") == (f"{end},." if right else None)
+                assert ("partial" in notes) == (left or right if kind == "exon" else partial)
+    assert not found
+
+
+@given(seed=st.integers(0, 10_000), origin=st.integers(0, 10_000))
+def test_spliced_and_turned_genes_against_what_was_simulated(seed, origin):
+    annotation, coding = simulate_spliced("c", seed, open_ends=False)
+    by_score = {gene.score: text for gene, text in zip(annotation.genes, coding, strict=True)}
+    circle = turned(annotation, origin % len(annotation.record))
+    cds, proteins = fasta(write_cds_fasta, circle), fasta(write_protein_fasta, circle)
+    record = SeqIO.read(io.StringIO(written("genbank", circle)), "genbank")
+    assert record.annotations["topology"] == "circular"
+    tables = {name: rows(written(name, circle)) for name in ("gff3", "gtf")}
+    length = len(record)
+    for i, (name, gene) in enumerate(zip(gene_ids(circle), circle.genes, strict=True)):
+        text = by_score[gene.score]
+        assert cds[f"{name}.t1"][1] == text
+        assert proteins[f"{name}.t1"][1] == str(Seq(text).translate(to_stop=True))
+        whole, feature = record.features[2 * i : 2 * i + 2]
+        assert (whole.type, feature.type, len(feature.location)) == ("gene", "CDS", len(text))
+        assert str(feature.extract(record.seq)) == text
+        assert len(whole.location) == gene.end - gene.start
+        assert len(whole.location.parts) == (2 if gene.end > length else 1)
+        assert feature.qualifiers["translation"] == [proteins[f"{name}.t1"][1]]
+        for kind, outside in (("gff3", 0), ("gtf", 3)):
+            own = [row for row in tables[kind] if f"{name}.t1" in row[8].replace('"', ";").replace("=", ";").split(";")]
+            parts = [row for row in own if row[2] == "CDS"]
+            assert parts or len(text) == outside
+            # every row, read on its own from its phase, holds whole codons of the gene; together they are all of it
+            if gene.strand == "-":
+                parts.reverse()
+            if kind == "gtf":  # cut at the origin: what comes after it is read after it, or before on the other strand
+                before = [row for row in parts if int(row[3]) > gene.start]
+                after = [row for row in parts if int(row[3]) <= gene.start]
+                parts = before + after if gene.strand == "+" else after + before
+                assert all(int(row[4]) <= length for row in own)
+                assert all(('origin_spanning "true"' in row[8]) == (gene.end > length) for row in own)
+            read = 0
+            for row in parts:
+                bases = [str(record.seq)[x % length] for x in range(int(row[3]) - 1, int(row[4]))]
+                piece = "".join(bases) if gene.strand == "+" else str(Seq("".join(bases)).reverse_complement())
+                assert text[read : read + len(piece)] == piece
+                assert (read + int(row[7])) % 3 == 0
+                read += len(piece)
+            assert read == len(text) - outside
+
+
+# ---- genes over the origin of circular records
+
+
+OVER_ORIGIN = Annotation(
+    Record("p", encode("GTAA" + "C" * 10 + "TTGAAAAA"), circular=True),
+    (Gene("p", 14, 26, "+", 0.75, start_codon="TTG", start_score=0.5),),
+)
+
+
+def test_gene_over_the_origin():
+    first, *features = rows(written("gff3", OVER_ORIGIN))
+    assert first == ["p", "lstmhmm", "region", "1", "22", ".", "+", ".", "ID=p:1..22;Is_circular=true"]
+    assert [" ".join(row[2:8]) for row in features] == ["gene 15 26 0.7500 + .", "CDS 15 26 0.7500 + 0"]
+    assert table(written("gtf", OVER_ORIGIN)) == [
+        "gene 15 22 0.7500 + .",
+        "gene 1 4 0.7500 + .",
+        "transcript 15 22 0.7500 + .",
+        "transcript 1 4 0.7500 + .",
+        "CDS 15 22 0.7500 + 0",
+        "CDS 1 1 0.7500 + 1",
+        "start_codon 15 17 0.7500 + 0",
+        "stop_codon 2 4 0.7500 + 0",
+    ]
+    assert [row[1:8] for row in rows(written("bed", OVER_ORIGIN))] == [
+        ["14", "22", "p_1", "750", "+", "14", "22"],
+        ["0", "4", "p_1", "750", "+", "0", "4"],
+    ]
+    assert fasta(write_cds_fasta, OVER_ORIGIN)["p_1"] == (
+        "p_1 p:15-22,1-4(+) start_type=TTG score=0.7500 partial=00", "TTGAAAAAGTAA",
+    )  # fmt: skip
+    assert fasta(write_protein_fasta, OVER_ORIGIN)["p_1"][1] == "MKK"
+    assert "     CDS             join(15..22,1..4)\n" in written("genbank", OVER_ORIGIN)
+
+
+def test_gene_over_the_origin_on_the_other_strand():
+    record = Record("p", encode(str(Seq(decode(OVER_ORIGIN.record.codes)).reverse_complement())), circular=True)
+    back = Annotation(record, (Gene("p", 18, 30, "-", 0.75, start_codon="TTG"),))
+    assert table(written("gff3", back))[1:] == ["gene 19 30 0.7500 - .", "CDS 19 30 0.7500 - 0"]
+    assert table(written("gtf", back))[4:] == [
+        "CDS 22 22 0.7500 - 1",
+        "CDS 1 8 0.7500 - 0",
+        "start_codon 6 8 0.7500 - 0",
+        "stop_codon 19 21 0.7500 - 0",
+    ]
+    assert fasta(write_cds_fasta, back)["p_1"][1] == "TTGAAAAAGTAA"
+    assert "     CDS             complement(join(19..22,1..8))\n" in written("genbank", back)
+
+
+def test_ends_of_genes_at_the_origin_are_no_parts():
+    """A gene that ends with the last base, and an intron over the origin."""
+    record = Record("p", encode("C" * 30), circular=True)
+    ending = Gene("p", 21, 30, "+", 0.5)
+    intron = Gene("p", 12, 39, "+", 0.5, introns=((18, 33),), intronic=True)
+    assert [row[1:3] for row in rows(written("bed", Annotation(record, (ending,))))] == [["21", "30"]]
+    spliced = Annotation(record, (intron,))
+    assert [row[1:3] + row[9:] for row in rows(written("bed", spliced))] == [
+        ["12", "18", "1", "6", "0"],
+        ["3", "9", "1", "6", "0"],
+    ]
+    assert [r[3:5] for r in rows(written("gff3", spliced)) if r[2] == "CDS"] == [["13", "18"], ["34", "39"]]
+    assert "     CDS             join(13..18,4..9)\n" in written("genbank", spliced)
+    assert "     gene            join(13..30,1..9)\n" in written("genbank", spliced)
+
+
+def test_no_two_features_of_a_file_share_an_id():
+    """Records whose names look like genes of others."""
+    records = [Record(name, encode("C" * 30), circular=True) for name in ("a", "a_1", "a_1.t1", "a_1:1..30")]
+    gene = Gene("", 3, 9, "+", 0.5, intronic=True)
+    text = written("gff3", *(Annotation(record, (replace(gene, seqid=record.id),)) for record in records))
+    ids = [attributes(row[8])["ID"] for row in rows(text)]
+    assert len(set(ids)) == len(ids) == 4 * 5

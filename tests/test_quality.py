@@ -44,8 +44,45 @@ def test_singular_and_nothing():
     assert empty.density == 0
 
 
+def spliced(length: int, gap: int, *, exon: int = 600, intron: int = 100, score: float = 1.0) -> Summary:
+    """A record full of genes of two exons."""
+    genes = tuple(
+        Gene("r", a, a + 2 * exon + intron, "+-"[a % 2], score, introns=((a + exon, a + exon + intron),), intronic=True)
+        for a in range(0, length - 2 * exon - intron, 2 * exon + intron + gap)
+    )
+    summary = Summary()
+    summary.add(Annotation(Record("r", np.zeros(length, np.uint8)), genes))
+    return summary
+
+
+def test_figures_with_introns():
+    summary = Summary()
+    genes = (
+        Gene("r", 0, 400, "+", 1.0, introns=((90, 130), (200, 300)), intronic=True),
+        Gene("r", 230, 290, "-", 1.0, intronic=True),  # in an intron of the other
+        Gene("r", 380, 500, "-", 1.0, introns=((400, 440),), intronic=True),
+    )
+    summary.add(Annotation(Record("r", np.zeros(1000, np.uint8)), genes))
+    assert (summary.introns, summary.coding, summary.lengths) == (3, 260 + 60 + 60, 260 + 60 + 80)
+    assert summary.line() == "1 record, 1,000 bases: 3 genes, 3 introns, coding density 38.0 %, mean CDS 133 bases"
+    alone = Summary()
+    alone.add(Annotation(Record("r", np.zeros(1000, np.uint8)), genes[1:2]))
+    assert alone.line() == "1 record, 1,000 bases: 1 gene, 0 introns, coding density 6.0 %, mean CDS 60 bases"
+
+
+def test_gene_over_the_origin_counts_whole():
+    summary = Summary()
+    summary.add(Annotation(Record("r", np.zeros(1000, np.uint8), circular=True), (Gene("r", 900, 1200, "+", 1.0),)))
+    assert (summary.coding, summary.lengths) == (300, 300)
+
+
 def test_an_ordinary_genome_passes():
     assert row(100_000, 900, 100).warnings() == []
+
+
+@pytest.mark.parametrize("gap", [400, 5000, 90_000])
+def test_genomes_with_introns_may_have_any_share_of_coding_sequence(gap):
+    assert spliced(300_000, gap).warnings() == []
 
 
 @pytest.mark.parametrize(
@@ -57,6 +94,9 @@ def test_an_ordinary_genome_passes():
         (row(100_000, 900, 100, score=0.6), ["mean posterior of a gene is only 0.60"]),
         (row(100_000, 99, 900_000), ["low"]),
         (row(100_000, 200_000, 0), ["no genes in this much sequence"]),
+        (spliced(300_000, 50), ["89 % is high for a eukaryote", "bacteria?"]),
+        (spliced(300_000, 800, exon=150), ["genes are short, 300 bases", "usually 1200-1600"]),
+        (spliced(300_000, 800, score=0.5), ["mean posterior of a gene is only 0.50"]),
     ],
 )
 def test_what_is_odd_is_said(summary, words):

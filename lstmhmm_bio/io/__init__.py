@@ -16,6 +16,7 @@ from .gff3 import Gff3Writer
 from .gtf import GtfWriter
 from .output import OutputSet, ensure_distinct, open_output
 from .sequences import read_records
+from .tracks import BigwigWriter, write_bigwig
 
 Writer = Gff3Writer | GtfWriter | BedWriter | GenbankWriter
 
@@ -24,6 +25,7 @@ WRITERS: dict[str, type[Writer]] = {"gff3": Gff3Writer, "gtf": GtfWriter, "bed":
 __all__ = [
     "WRITERS",
     "BedWriter",
+    "BigwigWriter",
     "GenbankWriter",
     "Gff3Writer",
     "GtfWriter",
@@ -33,6 +35,7 @@ __all__ = [
     "gene_ids",
     "open_output",
     "read_records",
+    "write_bigwig",
     "write_cds_fasta",
     "write_protein_fasta",
 ]

@@ -1,19 +1,21 @@
-"""BED output with nine columns (UCSC, GA4GH BED v1)."""
+"""BED output (UCSC, GA4GH BED v1): nine columns, or twelve with the exons as blocks where genes may have introns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 
-from ..features import Annotation
-from .derived import comment_line, gene_ids
+from ..features import Annotation, Gene
+from .derived import Span, comment_line, cut_at_origin, gene_ids, transcript_id, wrap
 
 _COLOURS = {"+": "31,119,180", "-": "214,39,40"}
 
 
 class BedWriter:
-    """Writes BED9 record by record: score is 1000 times the posterior, colour shows the strand.
+    """Writes BED9, or BED12 of a model that knows introns: score is 1000 times the posterior, colour shows the strand.
 
-    Arguments as for `Gff3Writer`.
+    All of a CDS, stop codon included, is thick. BED knows no circular records: a gene over the origin is two lines of
+    one name, one up to the record's end and one from its beginning. Arguments as for `Gff3Writer`.
     """
 
     def __init__(self, handle: TextIO, provenance: str = "") -> None:
@@ -22,8 +24,20 @@ class BedWriter:
 
     def write(self, annotation: Annotation) -> None:
         """Write one record's genes."""
+        length = len(annotation.record)
         for name, gene in zip(gene_ids(annotation), annotation.genes, strict=True):
-            start, end = str(gene.start), str(gene.end)
-            score, colour = str(round(1000 * gene.score)), _COLOURS[gene.strand]
-            columns = (gene.seqid, start, end, name, score, gene.strand, start, end, colour)
-            self._handle.write("\t".join(columns) + "\n")
+            spans = cut_at_origin(gene.segments, length)
+            before = [span for span in spans if span[0] < length]
+            after = [wrap(span, length) for span in spans if span[0] >= length]
+            for blocks in (before, after) if after else (before,):
+                self._line(transcript_id(name, gene), gene, blocks)
+
+    def _line(self, name: str, gene: Gene, blocks: Sequence[Span]) -> None:
+        start, end = blocks[0][0], blocks[-1][1]
+        limits, score = (str(start), str(end)), str(round(1000 * gene.score))
+        columns = [gene.seqid, *limits, name, score, gene.strand, *limits, _COLOURS[gene.strand]]
+        if gene.intronic:
+            sizes = ",".join(str(b - a) for a, b in blocks)
+            starts = ",".join(str(a - start) for a, _ in blocks)
+            columns += [str(len(blocks)), sizes, starts]
+        self._handle.write("\t".join(columns) + "\n")

@@ -1,9 +1,19 @@
-"""What the writers derive from a gene: its name, phase, coding sequence and protein."""
+"""What the writers derive from a gene: names, parts of its CDS, phases, coding sequence and protein.
+
+A gene over the origin of a circular record ends beyond the record's length; what writes its parts cuts them there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
 from ..features import Annotation, Gene, Record
 from ..sequence import Codes, GeneticCode, reverse_complement
+
+#: 0-based half-open
+Span = tuple[int, int]
 
 
 def gene_ids(annotation: Annotation) -> list[str]:
@@ -15,17 +25,76 @@ def gene_ids(annotation: Annotation) -> list[str]:
     return [f"{annotation.record.id}_{i}" for i in range(1, len(annotation.genes) + 1)]
 
 
-def phase(gene: Gene) -> int:
-    """Bases to skip from the CDS' 5' end to its first whole codon.
+def transcript_id(name: str, gene: Gene) -> str:
+    """Name of what a gene named `name` is translated from.
 
-    Always 0: a gene whose 5' end is off the record has in `Gene` the coordinates of the whole codons inside it.
+    Where genes may have introns that is a transcript, ".t1" after the gene's name; in bacteria it is the gene itself.
     """
-    return 0
+    return f"{name}.t1" if gene.intronic else name
+
+
+def phases(spans: Sequence[Span], strand: str) -> list[int]:
+    """Phase of each of the spans, ascending, that together are whole codons.
+
+    The phase is the number of bases to skip from a span's 5' end to its first whole codon (GFF3; GTF's frame). A gene
+    whose 5' end is off the record has in `Gene` the coordinates of the whole codons inside it, so that its first phase
+    is 0 too.
+    """
+    found, read = [], 0
+    for start, end in spans if strand == "+" else reversed(spans):
+        found.append(-read % 3)
+        read += end - start
+    return found if strand == "+" else found[::-1]
+
+
+def stretch(spans: Sequence[Span], strand: str, first: int, last: int) -> list[Span]:
+    """Where bases `first` to `last` (0-based half-open, 5' to 3') of what the ascending spans hold lie, ascending."""
+    if strand == "-":
+        length = sum(end - start for start, end in spans)
+        first, last = length - last, length - first
+    found, before = [], 0
+    for start, end in spans:
+        part = max(start, start + first - before), min(end, start + last - before)
+        if part[0] < part[1]:
+            found.append(part)
+        before += end - start
+    return found
+
+
+def exon_score(gene: Gene, span: Span) -> float:
+    """Posterior probability of the segment that a span lies in, or, where that is not known, of the gene."""
+    if not gene.exon_scores:
+        return gene.score
+    scores = zip(gene.segments, gene.exon_scores, strict=True)
+    return next(score for (start, end), score in scores if start <= span[0] < end)
+
+
+def cut_at_origin(spans: Iterable[Span], length: int) -> list[Span]:
+    """The spans in their order, one that crosses the origin of a record of `length` bases cut in two there.
+
+    What lies after the origin keeps coordinates beyond the length; `on_record` has all of it on the record.
+    """
+    return [
+        part
+        for start, end in spans
+        for part in ([(start, length), (length, end)] if start < length < end else [(start, end)])
+    ]
+
+
+def wrap(span: Span, length: int) -> Span:
+    """A span that does not cross the origin in the coordinates of its record of `length` bases."""
+    start, end = span
+    return (start - length, end - length) if start >= length else span
+
+
+def on_record(spans: Iterable[Span], length: int) -> list[Span]:
+    """The spans in their order and in the coordinates of their record, one that crosses the origin cut in two there."""
+    return [wrap(span, length) for span in cut_at_origin(spans, length)]
 
 
 def coding_sequence(record: Record, gene: Gene) -> Codes:
-    """Codes of a gene 5' to 3', stop codon included, shape [gene.length]."""
-    codes = record.codes[gene.start : gene.end]
+    """Codes of a gene 5' to 3', introns cut out, stop codon included, shape [gene.length]."""
+    codes = np.concatenate([record.codes[start:end] for start, end in on_record(gene.segments, len(record))])
     return codes if gene.strand == "+" else reverse_complement(codes)
 
 

@@ -8,7 +8,7 @@ from typing import BinaryIO, TextIO
 from ..errors import InputError
 from ..features import Annotation, Gene, Record
 from ..sequence import decode
-from .derived import coding_sequence, gene_ids, protein
+from .derived import coding_sequence, gene_ids, on_record, protein, transcript_id
 from .letters import encode_checked
 
 _COLUMNS = 60
@@ -55,19 +55,27 @@ def _record(header: bytes, lines: bytes, source: str, number: int) -> Record:
 
 
 def write_cds_fasta(handle: TextIO, annotation: Annotation) -> None:
-    """Write the coding sequences of one record, stop codons included, 5' to 3'; unknown bases are N."""
+    """Write the coding sequences of one record, stop codons included, 5' to 3'; unknown bases are N.
+
+    Introns are cut out. Where genes may have introns, the names are those of the transcripts, ``<gene>.t1``.
+    """
     for name, gene in zip(gene_ids(annotation), annotation.genes, strict=True):
-        _write(handle, name, gene, decode(coding_sequence(annotation.record, gene)))
+        _write(handle, name, gene, annotation.record, decode(coding_sequence(annotation.record, gene)))
 
 
 def write_protein_fasta(handle: TextIO, annotation: Annotation) -> None:
-    """Write the proteins of one record, without a letter for the stop codon; X where a codon holds unknown bases."""
+    """Write the proteins of one record, without a letter for the stop codon; X where a codon holds unknown bases.
+
+    Names as in `write_cds_fasta`.
+    """
     for name, gene in zip(gene_ids(annotation), annotation.genes, strict=True):
-        _write(handle, name, gene, protein(annotation.record, gene))
+        _write(handle, name, gene, annotation.record, protein(annotation.record, gene))
 
 
-def _write(handle: TextIO, name: str, gene: Gene, sequence: str) -> None:
-    words = [name, f"{gene.seqid}:{gene.start + 1}-{gene.end}({gene.strand})"]
+def _write(handle: TextIO, name: str, gene: Gene, record: Record, sequence: str) -> None:
+    # all parts of the CDS, those after the origin of a circular record last
+    place = ",".join(f"{start + 1}-{end}" for start, end in on_record(gene.segments, len(record)))
+    words = [transcript_id(name, gene), f"{gene.seqid}:{place}({gene.strand})"]
     if gene.has_start:
         words.append(f"start_type={gene.start_codon}")
     words.append(f"score={gene.score:.4f}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, TextIO
 
 from ..errors import InputError
 from ..features import Annotation, Gene, Record
 from ..sequence import decode
-from .derived import gene_ids, phase, protein
+from .derived import Span, cut_at_origin, gene_ids, protein, wrap
 from .letters import encode_checked
 
 _VERSIONED = re.compile(r"[^.]+\.[1-9][0-9]*")
@@ -59,6 +59,7 @@ def read_genbank(stream: BinaryIO, source: str) -> Iterator[Record]:
 class GenbankWriter:
     """Writes GenBank record by record, with ``gene`` and ``CDS`` features; unknown bases are written n.
 
+    A CDS with introns, and what crosses the origin of a circular record, is a ``join``.
     The LOCUS line bears Biopython's fixed date and the record's whole id, however long. Arguments as for `Gff3Writer`;
     the provenance becomes the COMMENT.
     """
@@ -90,21 +91,31 @@ class GenbankWriter:
 
 
 def _features(name: str, gene: Gene, record: Record) -> list[Any]:
-    from Bio.SeqFeature import AfterPosition, BeforePosition, ExactPosition, SeqFeature, SimpleLocation
+    from Bio.SeqFeature import SeqFeature
 
-    location = SimpleLocation(
-        (BeforePosition if gene.partial_left else ExactPosition)(gene.start),
-        (AfterPosition if gene.partial_right else ExactPosition)(gene.end),
-        strand=1 if gene.strand == "+" else -1,
-    )
     details = {
         "locus_tag": [name],
-        "codon_start": [phase(gene) + 1],
+        "codon_start": [1],  # `Gene` has the coordinates of whole codons
         "transl_table": [gene.genetic_code],
         "note": [f"posterior probability {gene.score:.4f}"],
         "translation": [protein(record, gene)],
     }
     return [
-        SeqFeature(location, type="gene", qualifiers={"locus_tag": [name]}),
-        SeqFeature(location, type="CDS", qualifiers=details),
+        SeqFeature(_location(gene, [(gene.start, gene.end)], len(record)), "gene", qualifiers={"locus_tag": [name]}),
+        SeqFeature(_location(gene, gene.segments, len(record)), "CDS", qualifiers=details),
     ]
+
+
+def _location(gene: Gene, spans: Sequence[Span], length: int) -> Any:
+    """All of a gene or its segments; what crosses the origin is cut there, and several parts are joined."""
+    from Bio.SeqFeature import AfterPosition, BeforePosition, CompoundLocation, ExactPosition, SimpleLocation
+
+    parts = []
+    for span in cut_at_origin(spans, length):
+        left = BeforePosition if gene.partial_left and span[0] == gene.start else ExactPosition
+        right = AfterPosition if gene.partial_right and span[1] == gene.end else ExactPosition
+        start, end = wrap(span, length)
+        parts.append(SimpleLocation(left(start), right(end), strand=1 if gene.strand == "+" else -1))
+    if len(parts) == 1:
+        return parts[0]
+    return CompoundLocation(parts if gene.strand == "+" else parts[::-1])  # in reading order

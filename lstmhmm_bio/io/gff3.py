@@ -1,7 +1,12 @@
 """GFF3 output (Sequence Ontology specification 1.26), partial ends marked as in NCBI's files.
 
-Every gene is a ``gene`` row and a ``CDS`` row below it. Genes that span the origin of a circular record are not made
-yet; they would be one ``CDS`` row with an end beyond the record's length and ``Is_circular`` on a ``region`` row.
+In bacteria every gene is a ``gene`` row and a ``CDS`` row below it. Of a model that knows introns every gene is a
+``gene``, an ``mRNA`` below it (``<gene>.t1``), and below that its ``exon`` and ``CDS`` rows in ascending order; the CDS
+rows, one feature, share their ID. Untranslated regions are not known, so exons are the parts of the CDS. The stop codon
+is inside the CDS.
+
+A circular record has a ``region`` row with ``Is_circular``. A gene over its origin is one gene whose end is the end's
+position plus the record's length; of a gene with introns all rows count on so.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from typing import TextIO
 from urllib.parse import quote
 
 from ..features import Annotation, Gene
-from .derived import comment_line, gene_ids, phase
+from .derived import Span, comment_line, exon_score, gene_ids, phases, transcript_id
 
 SOURCE = "lstmhmm"
 
@@ -43,38 +48,65 @@ class Gff3Writer:
 
     def write(self, annotation: Annotation) -> None:
         """Write one record's features, below its ``##sequence-region`` (which a record of 0 bases cannot have)."""
-        seqid = escape_seqid(annotation.record.id)
-        if len(annotation.record):
-            self._handle.write(f"##sequence-region {seqid} 1 {len(annotation.record)}\n")
+        record = annotation.record
+        if len(record):
+            seqid, length = escape_seqid(record.id), len(record)
+            self._handle.write(f"##sequence-region {seqid} 1 {length}\n")
+            if record.circular:
+                # unlike any gene's ID, which ends in "_" and a number
+                name = escape_attribute(f"{record.id}:1..{length}")
+                self._handle.write(f"{seqid}\t{SOURCE}\tregion\t1\t{length}\t.\t+\t.\tID={name};Is_circular=true\n")
         for name, gene in zip(gene_ids(annotation), annotation.genes, strict=True):
-            partial = _partial_attributes(gene)
-            self._row(seqid, "gene", gene, ".", {"ID": name, "locus_tag": name, **partial})
-            details = {"ID": f"{name}.cds", "Parent": name, "locus_tag": name, "transl_table": str(gene.genetic_code)}
-            if gene.has_start:
-                details["start_type"] = gene.start_codon
-                if not isnan(gene.start_score):
-                    details["start_score"] = f"{gene.start_score:.4f}"
-            self._row(seqid, "CDS", gene, str(phase(gene)), {**details, **partial})
+            whole = gene.start, gene.end
+            partial = _partial_attributes(gene, whole)
+            self._row(gene, "gene", whole, gene.score, ".", {"ID": name, "locus_tag": name, **partial})
+            if gene.intronic:
+                self._transcript(name, gene)
+            else:
+                details = {"ID": f"{name}.cds", "Parent": name, "locus_tag": name, **_coding_attributes(gene)}
+                self._row(gene, "CDS", whole, gene.score, "0", {**details, **partial})
 
-    def _row(self, seqid: str, kind: str, gene: Gene, phase: str, attributes: dict[str, str]) -> None:
+    def _transcript(self, gene_name: str, gene: Gene) -> None:
+        name, spans, whole = transcript_id(gene_name, gene), gene.segments, (gene.start, gene.end)
+        partial = _partial_attributes(gene, whole)
+        self._row(gene, "mRNA", whole, gene.score, ".", {"ID": name, "Parent": gene_name, **partial})
+        for i, span in enumerate(spans):
+            number = i + 1 if gene.strand == "+" else len(spans) - i
+            details = {"ID": f"{name}.exon{number}", "Parent": name, **_partial_attributes(gene, span)}
+            self._row(gene, "exon", span, exon_score(gene, span), ".", details)
+        # the rows are one feature, which is partial or not, but only its outer rows have an open end
+        details = {"ID": f"{name}.cds", "Parent": name, **_coding_attributes(gene)}
+        details |= {"partial": "true"} if partial else {}
+        for span, phase in zip(spans, phases(spans, gene.strand), strict=True):
+            attributes = {**details, **_partial_attributes(gene, span)}
+            self._row(gene, "CDS", span, exon_score(gene, span), str(phase), attributes)
+
+    def _row(self, gene: Gene, kind: str, span: Span, score: float, phase: str, attributes: dict[str, str]) -> None:
         # start_range and end_range are pairs: their commas separate values and stay
         values = (
             f"{key}={value if key.endswith('_range') else escape_attribute(value)}" for key, value in attributes.items()
         )
         columns = (
-            seqid, SOURCE, kind, str(gene.start + 1), str(gene.end), f"{gene.score:.4f}", gene.strand, phase,
+            escape_seqid(gene.seqid), SOURCE, kind, str(span[0] + 1), str(span[1]), f"{score:.4f}", gene.strand, phase,
             ";".join(values),
         )  # fmt: skip
         self._handle.write("\t".join(columns) + "\n")
 
 
-def _partial_attributes(gene: Gene) -> dict[str, str]:
-    """NCBI's attributes for ends that lie off the record."""
-    attributes = {}
-    if gene.partial_left or gene.partial_right:
-        attributes["partial"] = "true"
-    if gene.partial_left:
-        attributes["start_range"] = f".,{gene.start + 1}"
-    if gene.partial_right:
-        attributes["end_range"] = f"{gene.end},."
+def _coding_attributes(gene: Gene) -> dict[str, str]:
+    attributes = {"transl_table": str(gene.genetic_code)}
+    if gene.has_start:
+        attributes["start_type"] = gene.start_codon
+        if not isnan(gene.start_score):
+            attributes["start_score"] = f"{gene.start_score:.4f}"
     return attributes
+
+
+def _partial_attributes(gene: Gene, span: Span) -> dict[str, str]:
+    """NCBI's attributes for those ends of a gene's row that lie off the record."""
+    attributes = {}
+    if gene.partial_left and span[0] == gene.start:
+        attributes["start_range"] = f".,{gene.start + 1}"
+    if gene.partial_right and span[1] == gene.end:
+        attributes["end_range"] = f"{gene.end},."
+    return {"partial": "true", **attributes} if attributes else {}

@@ -1,11 +1,19 @@
-"""GTF 2.2 output (Brent lab specification): the stop codon is outside the CDS, in rows of its own."""
+"""GTF 2.2 output (Brent lab specification): the stop codon is outside the CDS, in rows of its own.
+
+Of a model that knows introns the transcript of a gene is named ``<gene>.t1`` and has ``exon`` rows; a start or stop
+codon that an intron cuts is two rows.
+
+GTF knows no circular records: whatever crosses the origin is cut there into two rows of one name, the one up to the
+record's end first. They bear the attribute ``origin_spanning "true"``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TextIO
 
 from ..features import Annotation, Gene
-from .derived import comment_line, gene_ids, phase
+from .derived import Span, comment_line, cut_at_origin, exon_score, gene_ids, phases, stretch, transcript_id, wrap
 from .gff3 import SOURCE
 
 # GTF knows no escapes; these would end or split a quoted value
@@ -21,30 +29,35 @@ class GtfWriter:
 
     def write(self, annotation: Annotation) -> None:
         """Write one record's features."""
+        length = len(annotation.record)
         for name, gene in zip(gene_ids(annotation), annotation.genes, strict=True):
             gene_id = f'gene_id "{name.translate(_ESCAPES)}";'
-            both = f'{gene_id} transcript_id "{name.translate(_ESCAPES)}";'
-            frame = str(phase(gene))
-            self._row(gene, "gene", gene.start, gene.end, ".", gene_id)
-            self._row(gene, "transcript", gene.start, gene.end, ".", both)
-            start, end = _without_stop(gene)
-            if start < end:
-                self._row(gene, "CDS", start, end, frame, both)
-            if gene.has_start:
-                left = gene.start if gene.strand == "+" else gene.end - 3
-                self._row(gene, "start_codon", left, left + 3, frame, both)
-            if gene.has_stop:
-                left = gene.end - 3 if gene.strand == "+" else gene.start
-                self._row(gene, "stop_codon", left, left + 3, frame, both)
-
-    def _row(self, gene: Gene, kind: str, start: int, end: int, frame: str, attributes: str) -> None:
-        score = f"{gene.score:.4f}"
-        columns = (gene.seqid, SOURCE, kind, str(start + 1), str(end), score, gene.strand, frame, attributes)
-        self._handle.write("\t".join(columns) + "\n")
+            both = f'{gene_id} transcript_id "{transcript_id(name, gene).translate(_ESCAPES)}";'
+            mark = ' origin_spanning "true";' if gene.end > length else ""
+            for kind, span, frame in _features(gene, length):
+                score = gene.score if kind in ("gene", "transcript") else exon_score(gene, span)
+                start, end = wrap(span, length)
+                columns = (
+                    gene.seqid, SOURCE, kind, str(start + 1), str(end), f"{score:.4f}", gene.strand, frame,
+                    (gene_id if kind == "gene" else both) + mark,
+                )  # fmt: skip
+                self._handle.write("\t".join(columns) + "\n")
 
 
-def _without_stop(gene: Gene) -> tuple[int, int]:
-    """0-based half-open span of the coding bases before the stop codon."""
-    if not gene.has_stop:
-        return gene.start, gene.end
-    return (gene.start, gene.end - 3) if gene.strand == "+" else (gene.start + 3, gene.end)
+def _features(gene: Gene, length: int) -> Iterator[tuple[str, Span, str]]:
+    """Kind, span (beyond the record's length after the origin) and frame of a gene's rows."""
+    for kind in ("gene", "transcript"):
+        for span in cut_at_origin([(gene.start, gene.end)], length):
+            yield kind, span, "."
+    spans = cut_at_origin(gene.segments, length)
+    for span in spans if gene.intronic else ():
+        yield "exon", span, "."
+    coding = {"CDS": (0, gene.length - 3 * gene.has_stop)}
+    if gene.has_start:
+        coding["start_codon"] = (0, 3)
+    if gene.has_stop:
+        coding["stop_codon"] = (gene.length - 3, gene.length)
+    for kind, (first, last) in coding.items():
+        parts = stretch(spans, gene.strand, first, last)
+        for span, phase in zip(parts, phases(parts, gene.strand), strict=True):
+            yield kind, span, str(phase)

@@ -150,10 +150,8 @@ class WindowSampler:
     def _draw_near(self, index: int, rng: np.random.Generator) -> list[tuple]:
         """Windows from one neighbourhood of a genome, which share tables."""
         genome = self.genomes[index]
-        sizes = np.array([len(r.codes) for r in genome.records], float)
-        record = genome.records[rng.choice(len(sizes), p=sizes / sizes.sum())]
+        record, centre = self._place(index, rng)
         length, w = len(record.codes), self.window
-        centre = int(rng.integers(0, length))
         tables = self._tables(index, genome, record, centre, rng)
         out = []
         for _ in range(self.per_table):
@@ -170,6 +168,13 @@ class WindowSampler:
             backward[w - size :] = record.allowed[1, length - start - size : length - start]
             out.append((codes, forward, backward, size, tables))
         return out
+
+    def _place(self, index: int, rng: np.random.Generator) -> tuple[LabeledRecord, int]:
+        """A record of a genome, drawn by size, and a position on it."""
+        genome = self.genomes[index]
+        sizes = np.array([len(r.codes) for r in genome.records], float)
+        record = genome.records[rng.choice(len(sizes), p=sizes / sizes.sum())]
+        return record, int(rng.integers(0, len(record.codes)))
 
     def _tables(
         self, index: int, genome: LabeledGenome, record: LabeledRecord, centre: int, rng: np.random.Generator

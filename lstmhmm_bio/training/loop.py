@@ -195,7 +195,7 @@ def train(
     if checkpoint.exists():
         state = jax.tree.map(jnp.asarray, load_checkpoint(checkpoint, state, settings))
     elif start_from is None:
-        state = _with_class_frequencies(state, sampler, grammar, config)
+        state = with_class_frequencies(state, sampler, grammar, config)
 
     def code_of(number: int) -> CodeMasks:
         return CodeMasks.of(GeneticCode.from_number(number, grammar.start_codons))
@@ -258,7 +258,7 @@ def _draw(sampler: WindowSampler, seed: int, n: int) -> tuple[Batch, int]:
     return sampler.draw(np.random.default_rng([seed, n]))
 
 
-def _with_class_frequencies(
+def with_class_frequencies(
     state: TrainState, sampler: WindowSampler, grammar: Grammar, config: TrainingConfig
 ) -> TrainState:
     """Sets the classes' frequencies to those of the sampled windows."""

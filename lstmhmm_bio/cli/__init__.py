@@ -24,11 +24,13 @@ from ..errors import LstmHmmError, UsageError
 COMMANDS = {
     "annotate": "Find protein-coding genes (GFF3, GTF, BED, GenBank, FASTA).",
     "segment": "Partition every sequence into labelled regions (BED).",
+    "score": "Score how anomalous every part of a genome is (bedGraph, bigWig, BED).",
     "calibrate": "Estimate a genome's own codon usage and start signals, for --calibration.",
     "merge": "Join the outputs of shards, or of single records, as those of one run.",
     "train": "Train a model on annotated genomes.",
     "evaluate": "Compare predicted genes with a reference annotation.",
     "profile": "Build, show and search with profile HMMs.",
+    "align": "Align sequences to a profile, or to each other by learning one.",
     "simulate": "Draw a genome and its true genes.",
     "models": "List and describe the models.",
 }

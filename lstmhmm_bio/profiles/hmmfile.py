@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..errors import InputError
 from ..io.compression import input_name, open_input
-from .profile import ALPHABETS, Alphabet, Profile
+from .profile import ALPHABETS, Profile
 
 _FORMAT = re.compile(r"HMMER3/([b-f])\b")
 #: annotation columns after a match line, by format
@@ -129,7 +129,7 @@ def _read_profile(first: str, lines: _Lines) -> Profile:
 def _read_header(lines: _Lines) -> tuple[dict[str, Any], set[str]]:
     """The profile's facts up to the HMM line, and the annotations it has."""
     facts: dict[str, Any] = {"cutoffs": {}, "statistics": {}, "commands": ()}
-    flags = set()
+    flags: set[str] = set()
     while True:
         key, _, value = lines.expect("the HMM line").partition(" ")
         value = value.strip()
@@ -145,8 +145,7 @@ def _read_header(lines: _Lines) -> tuple[dict[str, Any], set[str]]:
                 name, convert = _FACTS[key]
                 facts[name] = convert(value)
             elif key in ("GA", "TC", "NC"):
-                sequence, domain = value.rstrip(";").split()[:2]
-                facts["cutoffs"][key] = float(sequence), float(domain)
+                facts["cutoffs"][key] = read_cutoff(value)
             elif key == "STATS":
                 _, name, location, slope = value.split()
                 facts["statistics"][name] = float(location), float(slope)
@@ -157,6 +156,18 @@ def _read_header(lines: _Lines) -> tuple[dict[str, Any], set[str]]:
             raise lines.error(f"{value!r} is no alphabet of sequences read here ({known})") from None
         except ValueError:
             raise lines.error(f"{key} cannot be followed by {value!r}") from None
+
+
+def read_cutoff(text: str) -> tuple[float, float]:
+    """Bit scores of (sequence, domain) from a GA, TC or NC line; a single one, as Dfam writes, holds for both.
+
+    Raises:
+        ValueError: these are no scores.
+    """
+    scores = [float(word) for word in text.replace(";", " ").split()[:2]]
+    if not scores:
+        raise ValueError("no score")
+    return scores[0], scores[-1]
 
 
 _FACTS: dict[str, tuple[str, Any]] = {

@@ -1,0 +1,174 @@
+"""Aligning sequences to a profile, laid out as HMMER's hmmalign does.
+
+Each sequence is aligned by itself, once and locally, along the path of maximum expected accuracy. Match states are
+the consensus columns; between them stand insertions, which are not aligned to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hmm.chain import Chain, length_model, posteriors
+from ..hmm.chain_paths import optimal_accuracy
+from .msa import Alignment
+from .plan7 import configure, pad_sequences, padded_time
+from .profile import Codes, Profile
+from .sequences import Sequence as Record
+
+#: cells (positions x sequences x nodes) that are computed at once
+_CELLS = 1 << 22
+_LARGEST_BATCH = 128
+
+
+class Path(NamedTuple):
+    """Where the residues of one sequence stand.
+
+    Attributes:
+        node: [residues] int32: of a match state 1..M, or the node after which a residue is inserted, 0..M. What
+            precedes the aligned part is inserted after 0, what follows it after M.
+        is_match: [residues] bool.
+        posterior: [residues] float32 probability of just that.
+    """
+
+    node: NDArray[np.int32]
+    is_match: NDArray[np.bool_]
+    posterior: NDArray[np.float32]
+
+
+def align_paths(profile: Profile, sequences: Sequence[Codes]) -> list[Path]:
+    """The paths of sequences through a profile, in their order; ``*`` is aligned as an unknown residue."""
+    chain = configure(profile)
+    alphabet = profile.alphabet
+    sequences = [np.where(codes > alphabet.unknown, alphabet.unknown, codes).astype(np.uint8) for codes in sequences]
+    paths: list[Path | None] = [None] * len(sequences)
+    for members, codes, lengths in batches(sequences, chain):
+        node, is_match, posterior = (np.asarray(x) for x in _decode(chain, codes, lengths))
+        for row, i in enumerate(members):
+            n = lengths[row]
+            inserted_after = _close_flanks(node[row, :n], profile.length)
+            paths[i] = Path(inserted_after, is_match[row, :n], posterior[row, :n])
+    return paths  # type: ignore[return-value]
+
+
+@jax.jit
+def _decode(chain: Chain, codes: jax.Array, lengths: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Node (0 in the flanks), whether its match state emits, and the probability of that, [batch, time]."""
+    flanks = length_model(lengths, multihit=False)
+    post = posteriors(chain, flanks, codes, lengths)
+    best = optimal_accuracy(chain, flanks, post, lengths)
+    aligned = best.node > 0
+
+    def at_node(values: jax.Array) -> jax.Array:
+        place = jnp.maximum(best.node - 1, 0).T[..., None]
+        return jnp.take_along_axis(values, place, axis=2)[..., 0].T
+
+    inner = jnp.where(best.inserted, at_node(post.insert), at_node(post.match))
+    return best.node, aligned & ~best.inserted, jnp.where(aligned, inner, jnp.sum(post.outside, axis=-1).T)
+
+
+def _close_flanks(node: NDArray[np.int32], size: int) -> NDArray[np.int32]:
+    """0 before the first residue that a node emits, and M behind the last."""
+    aligned = np.flatnonzero(node)
+    if not len(aligned):
+        return np.zeros_like(node)
+    node = node.copy()
+    node[aligned[-1] + 1 :] = size
+    return node
+
+
+def batches(
+    sequences: Sequence[Codes], chain: Chain
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8], NDArray[np.int32]]]:
+    """Sequences of similar lengths together, padded to few shapes.
+
+    Yields:
+        Their indices [members], codes [batch, time] and lengths [batch]; rows beyond the members have length 0.
+    """
+    sizes = np.array([len(s) for s in sequences])
+    nodes = chain.enter.shape[-1]
+    order = np.argsort(sizes, kind="stable")[::-1]
+    at = 0
+    while at < len(order):
+        time = padded_time(int(sizes[order[at]]))
+        batch = max(1, min(_LARGEST_BATCH, _CELLS // (time * nodes)))
+        members = order[at : at + batch]
+        yield members, *pad_sequences([sequences[i] for i in members], batch, time, chain.match.shape[0] - 1)
+        at += batch
+
+
+def lay_out(profile: Profile, records: Sequence[Record], paths: Sequence[Path], *, trim: bool = False) -> Alignment:
+    """The multiple alignment that paths through a profile imply.
+
+    Residues of match states are capitals, inserted ones small letters; gaps are ``-`` in consensus columns and ``.``
+    between them. Insertions within the alignment stand half at the left and half at the right of their columns, those
+    before it at the right, those behind it at the left.
+
+    Args:
+        profile: M columns.
+        records: ids and codes.
+        paths: of the records.
+        trim: leave out what is aligned to no part of the profile.
+    """
+    size = profile.length
+    n = len(records)
+    kept = [_trimmed(path, size) if trim else np.ones(len(path.node), bool) for path in paths]
+    inserted = np.zeros((n, size + 1), np.int32)
+    for i, (path, keep) in enumerate(zip(paths, kept, strict=True)):
+        inserted[i] = np.bincount(path.node[keep & ~path.is_match], minlength=size + 1)
+    widths = inserted.max(axis=0, initial=0)
+    starts = np.concatenate([[0], np.cumsum(widths[:-1] + 1)])  # of the columns inserted after each node
+    match_columns = starts[1:] - 1
+    total = int(starts[-1] + widths[-1])
+    rows = np.full((n, total), ord("."), np.uint8)
+    rows[:, match_columns] = ord("-")
+    posteriors = np.full((n, total), ord("."), np.uint8)
+    mean, present = np.zeros(size), np.zeros(size)
+    symbols = profile.alphabet.symbols
+    upper, lower = (np.frombuffer(s.encode(), np.uint8) for s in (symbols, symbols.lower()))
+    for i, (record, path, keep) in enumerate(zip(records, paths, kept, strict=True)):
+        codes, node, is_match = record.codes[keep], path.node[keep], path.is_match[keep]
+        columns = np.where(is_match, match_columns[np.maximum(node - 1, 0)], 0)
+        loose = ~is_match
+        columns[loose] = starts[node[loose]] + _places(node[loose], inserted[i], widths, size)
+        rows[i, columns] = np.where(is_match, upper[codes], lower[codes])
+        posteriors[i, columns] = encode_posteriors(path.posterior[keep])
+        mean[node[is_match] - 1] += path.posterior[keep][is_match]
+        present[node[is_match] - 1] += 1
+    line = np.full(total, ord("."), np.uint8)
+    line[match_columns] = np.where(present > 0, encode_posteriors(mean / np.maximum(present, 1)), ord("."))
+    rf = np.full(total, ord("."), np.uint8)
+    rf[match_columns] = np.frombuffer((profile.rf or "x" * size).encode(), np.uint8)
+    return Alignment(
+        tuple(record.id for record in records),
+        rows,
+        tuple(record.description for record in records),
+        {"PP_cons": line.tobytes().decode(), "RF": rf.tobytes().decode()},
+        posteriors,
+    )
+
+
+def _trimmed(path: Path, size: int) -> NDArray[np.bool_]:
+    return path.is_match | ((path.node > 0) & (path.node < size))
+
+
+def _places(
+    node: NDArray[np.int32], inserted: NDArray[np.int32], widths: NDArray[np.int32], size: int
+) -> NDArray[np.int32]:
+    """Columns of a sequence's inserted residues (in order, with their nodes) within those of their insertions."""
+    first = np.searchsorted(node, node)  # of each insertion among the residues
+    rank = np.arange(len(node)) - first
+    count, width = inserted[node], widths[node]
+    left = np.where(node == 0, 0, np.where(node == size, count, count // 2))
+    return np.where(rank < left, rank, width - count + rank)
+
+
+def encode_posteriors(probabilities: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """ASCII of posterior probabilities as in Stockholm's PP lines: ``0`` for 0-5 %, ``1`` for 5-15 %, ... ``*``."""
+    digits = ((probabilities + 0.05) * 10).astype(np.int32)
+    return np.where(digits >= 10, ord("*"), ord("0") + digits).astype(np.uint8)

@@ -2,6 +2,8 @@
 
     python benchmarks/coverage.py exons reads.bam annotation.gff3.gz
     python benchmarks/coverage.py memory --reads 2000000 --bases 300000000
+
+Takes minutes.
 """
 
 from __future__ import annotations

@@ -10,7 +10,28 @@ from ..errors import UsageError
 
 
 @click.command(short_help="Train a model on annotated genomes.")
-@click.argument("genomes", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("genomes", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--fasta",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Sequences to learn your own labels on, instead of GENOMES; may be given several times.",
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Their labels: BED (names in column 4) or GFF3 (types), one file per --fasta in the same order.",
+)
+@click.option("--label-types", metavar="A,B,...", help="Labels to learn. [default: all of the files]")
+@click.option("--background", default="", metavar="NAME", help="Label of bases without one. [default: left out]")
+@click.option("--coding", default="", metavar="NAME", help="Label of genes without introns; teaches codon tables.")
+@click.option(
+    "--label-grammar",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="TOML",
+    help="Labels, which may follow which, minimum lengths, colours; instead of the three above.",
+)
 @click.option(
     "-o",
     "--output",
@@ -51,7 +72,13 @@ from ..errors import UsageError
 @click.option("--threads", default=0, show_default="all cores", type=click.IntRange(0), help="CPU cores.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
 def train(
-    genomes: Path,
+    genomes: Path | None,
+    fasta: tuple[str, ...],
+    labels: tuple[str, ...],
+    label_types: str | None,
+    background: str,
+    coding: str,
+    label_grammar: str | None,
     output: Path,
     name: str,
     valid: Path | None,
@@ -70,11 +97,19 @@ def train(
     threads: int,
     quiet: bool,
 ) -> None:
-    """Train a model on the annotated genomes that the sheet GENOMES lists.
+    """Train a model on annotated genomes, or on sequences with labels of your own.
 
     GENOMES is a tab-separated table with a header: columns `fasta` and `annotation` (GFF3, GTF or GenBank; paths
     relative to the sheet), and optionally `name`, `clade` (genomes of one clade share a weight) and `genetic_code`.
+    With --fasta and --labels in its place the model puts every base into one of your labels (`segment --model`), and
+    --from starts from the encoder of another model.
     """
+    if (genomes is None) == (not fasta) or len(fasta) != len(labels):
+        raise UsageError("give either a sheet of genomes, or --fasta and --labels the same number of times")
+    if label_grammar and (label_types or background or coding):
+        raise UsageError("--label-grammar says all that --label-types, --background and --coding say; give it alone")
+    if not fasta and (label_grammar or label_types or background or coding):
+        raise UsageError("--label-grammar, --label-types, --background and --coding belong to --fasta and --labels")
     if freeze_network and not start_from:
         raise UsageError("--freeze-network needs --from: a random network is not worth keeping")
     from ..runtime import available_cores, configure
@@ -87,6 +122,36 @@ def train(
         if not quiet:
             click.echo(text, err=True)
 
+    if genomes is None:
+        if freeze_network or valid or grammar:
+            raise UsageError("--freeze-network, --valid and --grammar are for genes, not for labels of your own")
+        from ..io.labels import read_label_grammar
+        from ..training.labels import fit_labels
+
+        card = fit_labels(
+            list(zip(fasta, labels, strict=True)),
+            read_label_grammar(label_grammar) if label_grammar else None,
+            output,
+            types=label_types.split(",") if label_types else (),
+            background=background,
+            coding=coding,
+            name=name,
+            start_from=start_from,
+            network={"stride": stride, "hidden": hidden, "layers": layers},
+            training={
+                "steps": steps,
+                "learning_rate": learning_rate,
+                "framewise_steps": steps // 10,
+                "seed": seed,
+            },
+            batch=batch,
+            window=window,
+            max_minutes=max_minutes,
+            workers=threads or available_cores(),
+            say=say,
+        )
+        say(f"wrote {card}")
+        return
     card = fit(
         read_sheet(genomes),
         read_sheet(valid) if valid else [],

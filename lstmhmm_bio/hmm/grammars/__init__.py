@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import bacteria, eukaryote
+from . import bacteria, eukaryote, labels
 from .grammar import Grammar
 
 KINDS = ("bacteria", "eukaryote")
@@ -25,11 +25,15 @@ def decoding_grammar(kind: str, settings: Mapping[str, Any]) -> Grammar:
 
     Args:
         kind: as for `training_grammar`.
-        settings: the model card's table `grammar`: of eukaryotes `min_intron`, bases of the shortest intron.
+        settings: the model card's table `grammar`: of eukaryotes `min_intron`, bases of the shortest intron; of
+            "labels" all of `labels.Labels`.
 
     Raises:
         KeyError: no such kind.
+        ValueError: settings that make no grammar.
     """
+    if kind == "labels":
+        return labels.decoding_grammar(labels.Labels.from_table(settings))
     if kind == "eukaryote":
         return eukaryote.grammar(int(settings["min_intron"]), memory=True)
     return training_grammar(kind)

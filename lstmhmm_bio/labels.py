@@ -1,0 +1,74 @@
+"""Segmentation by a user's own labels: the model that `lstmhmm train --labels` made, applied.
+
+labeller = Labeller(load_model("model/"))
+for record, segments in labeller.segments(read_records("x.fa"), None): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .annotate import Annotator
+from .calibration import Calibration, Tables
+from .decoding import Decoded
+from .features import Record
+from .hmm.grammars.labels import Labels
+from .model import Model
+from .scoring import Scorer, Tracks
+from .segments import Segment, runs_of, segments_of
+
+
+class Labeller(Annotator):
+    """Puts every base of both strands into one state of a grammar of labels.
+
+    Args:
+        model: of the kind "labels".
+        genetic_code: NCBI table number; only codons' meaning as input of the network depends on it.
+    """
+
+    def __init__(self, model: Model, *, genetic_code: int = 11) -> None:
+        super().__init__(model, genetic_code=genetic_code)
+        self.labels = Labels.from_table(model.card["grammar"])
+        if self.labels.symmetric:
+            self._scorer = _SymmetricScorer(model, self.code)
+
+    def segments(
+        self, records: Iterable[Record], calibration: Calibration | None
+    ) -> Iterator[tuple[Record, list[Segment]]]:
+        """The segments of every record, in input order: those of both strands by start, or one partition where labels
+        lie on both strands at once.
+
+        Args:
+            records: sequences.
+            calibration: of the genome that they belong to, for labels that have codon tables; else None.
+        """
+        for decoded in self.decode(records, calibration):
+            found = self._strand(decoded, 0)
+            if not self.labels.symmetric:
+                found = sorted(found + self._strand(decoded, 1), key=lambda s: (s.start, s.strand))
+            yield decoded.record, found
+
+    def _strand(self, decoded: Decoded, row: int) -> list[Segment]:
+        """Segments of one strand in forward coordinates."""
+        members = np.stack(list(decoded.grammar.groups.values()))
+        label = members.argmax(0).astype(np.uint8)[decoded.paths[row]]
+        posterior = np.take_along_axis(decoded.posteriors[row], label[:, None].astype(np.intp), axis=1)[:, 0]
+        step = 1 if row == 0 else -1
+        runs = runs_of(label[::step], (posterior[::step] / np.float32(65535)).astype(np.float32))
+        return segments_of(runs, strand="." if self.labels.symmetric else "+-"[row])
+
+
+class _SymmetricScorer(Scorer):
+    """Gives both strands the mean of their scores, so that they are decoded to the same labels."""
+
+    def __call__(self, records: Sequence[Record], tables_of: Callable[[Record], Tables]) -> list[Tracks]:
+        return [_averaged(tracks) for tracks in super().__call__(records, tables_of)]
+
+
+def _averaged(tracks: Tracks) -> Tracks:
+    total = tracks.classes[0].astype(np.int32) + tracks.classes[1, ::-1]
+    mean = (total >> 1).astype(np.int16)
+    return replace(tracks, classes=np.stack([mean, mean[::-1]]))

@@ -1,0 +1,282 @@
+"""Training on a user's own labels: what `lstmhmm train --labels` does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__, calibration
+from ..calibration import Counts
+from ..errors import InputError, UsageError
+from ..features import Record
+from ..hmm.grammars import decoding_grammar, labels
+from ..hmm.grammars.grammar import Grammar
+from ..hmm.grammars.labels import Labels
+from ..io.labels import LabelRegion, read_labels
+from ..model import Model, load_model, save_model
+from ..nn.hybrid import HybridParams, init_hybrid
+from ..nn.network import NetworkConfig
+from ..sequence import Codes, GeneticCode, reverse_complement
+from .dataset import BLOCK, LabeledGenome, LabeledRecord, WindowSampler, pack
+from .loop import Progress, TrainingConfig, init_state, train, with_class_frequencies
+
+#: share of neighbourhoods that are drawn around a region of a label drawn at random, so that rare ones are seen
+_AROUND_REGIONS = 0.6
+
+
+class LabelSampler(WindowSampler):
+    """Draws windows, most of them around regions of labels drawn with equal chances.
+
+    Class frequencies are measured on the windows as drawn, and scaled likelihoods divide by them.
+    """
+
+    def __init__(self, genomes: Sequence[LabeledGenome], description: Labels, *, window: int, batch: int) -> None:
+        super().__init__(genomes, window=window, batch=batch)
+        self._regions = [_regions_by_label(genome, description) for genome in genomes]
+
+    def _place(self, index: int, rng: np.random.Generator) -> tuple[LabeledRecord, int]:
+        by_label = self._regions[index]
+        if not by_label or rng.random() > _AROUND_REGIONS:
+            return super()._place(index, rng)
+        middles = by_label[rng.integers(len(by_label))]
+        record, middle = middles[rng.integers(len(middles))].tolist()
+        return self.genomes[index].records[record], middle
+
+
+def load_labelled(fasta: str, regions: dict[str, list[LabelRegion]], source: str, description: Labels) -> LabeledGenome:
+    """A genome with its labels.
+
+    Args:
+        fasta: sequences.
+        regions: labelled stretches by sequence name.
+        source: the file they came from, for messages.
+        description: the grammar.
+
+    Raises:
+        InputError: the files share no sequence name, a region ends beyond its sequence, or two regions follow each
+            other that the grammar does not let.
+    """
+    from ..io import read_records
+
+    code = GeneticCode.from_number(11, labels.training_grammar(description).start_codons)
+    records, all_codes = [], []
+    for record in read_records(fasta):
+        mine = regions.get(record.id, [])
+        beyond = [r for r in mine if r.end > len(record)]
+        if beyond:
+            raise InputError(
+                f"{source}: region {beyond[0].start}-{beyond[0].end} ({beyond[0].name}) ends beyond {record.id!r}, "
+                f"which has {len(record)} bases; give the sequence that the labels were made on"
+            )
+        records.append(_labelled_record(record, mine, source, description, code))
+        all_codes.append(record.codes)
+    if not regions.keys() & {r.id for r in records}:
+        raise InputError(f"{source}: none of its sequence names is in {fasta}; they must match")
+    count = sum(len(rows) for rows in regions.values())
+    gc = calibration.gc_content(np.concatenate(all_codes))
+    name = Path(fasta).name.split(".")[0]
+    return LabeledGenome(name, fasta, tuple(records), code.number, gc, count)
+
+
+def fit_labels(
+    genomes: Sequence[tuple[str, str]],
+    description: Labels | None,
+    folder: Path,
+    *,
+    types: Sequence[str],
+    background: str,
+    coding: str,
+    name: str,
+    start_from: str | None,
+    network: dict[str, int],
+    training: dict[str, Any],
+    batch: int,
+    window: int,
+    max_minutes: float | None,
+    workers: int,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Trains a model of labels and writes it; returns the path of its card.
+
+    Args:
+        genomes: pairs of sequence file and label file.
+        description: the grammar; None for one that lets the labels of the files follow each other in any way.
+        folder: for checkpoint, log (`progress.jsonl`) and model.
+        types: labels to read without a grammar; all if empty.
+        background: without a grammar, the label of bases without a region; "" to leave them out.
+        coding: without a grammar, the label whose regions teach codon tables; "" for none.
+        name: of the model.
+        start_from: a model whose encoder to start from.
+        network: fields of `NetworkConfig`; with `start_from` those of that model count.
+        training: fields of `TrainingConfig`.
+        batch: windows a step, a multiple of 4.
+        window: bases a window, a multiple of the network's stride.
+        max_minutes: stop early after this time.
+        workers: threads that prepare windows.
+        say: gets progress lines.
+
+    Raises:
+        UsageError: sizes or labels that do not fit together.
+        InputError: unreadable files, labels that appear nowhere, or a checkpoint of another configuration.
+    """
+    regions = [read_labels(path, description.names if description else types) for _, path in genomes]
+    if description is None:
+        names = sorted({r.name for rows in regions for row in rows.values() for r in row} - {labels.MASK})
+        try:
+            description = Labels.of_names(names, background=background, coding=coding)
+        except ValueError as error:
+            raise UsageError(
+                f"the labels make no grammar: {error}; give --background, or choose --label-types"
+            ) from None
+    grammar = labels.training_grammar(description)
+    base = load_model(start_from) if start_from else None
+    sizes = base.config if base else NetworkConfig(**network)  # type: ignore[arg-type]
+    config = replace(sizes, classes=len(description.labels), sites=())
+    if window % config.stride or batch % 4:
+        raise UsageError(f"window {window} must be a multiple of the stride {config.stride}, and batch {batch} of 4")
+    labelled = [
+        load_labelled(fasta, rows, path, description) for (fasta, path), rows in zip(genomes, regions, strict=True)
+    ]
+    _say_what_is_there(labelled, description, say)
+    sampler = LabelSampler(labelled, description, window=window, batch=batch)
+    plan = TrainingConfig(**training)
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def report(progress: Progress) -> None:
+        line = {
+            "step": progress.step,
+            "framewise": round(progress.framewise, 5),
+            "crf": round(progress.crf, 4),
+            "Mb/s": round(progress.bases_per_second / 1e6, 3),
+            "minutes": round((time.monotonic() - began) / 60, 2),
+        }
+        with (folder / "progress.jsonl").open("a") as handle:
+            handle.write(json.dumps(line) + "\n")
+        say("  ".join(f"{k} {v}" for k, v in line.items()))
+
+    params = train(
+        sampler,
+        config,
+        grammar,
+        plan,
+        folder,
+        start_from=_with_encoder(base, config, grammar, plan, sampler) if base else None,
+        report=report,
+        stop_after=60 * max_minutes if max_minutes else float("inf"),
+        workers=workers,
+    )
+    card: dict[str, Any] = {
+        "version": "1",
+        "grammar": description.to_table(),
+        "training": {
+            "date": date.today().isoformat(),
+            "lstmhmm": __version__,
+            "minutes": round((time.monotonic() - began) / 60, 1),
+            "batch": batch,
+            "window": window,
+            **training,
+            **({"encoder_from": f"{base.name} {base.version}"} if base else {}),
+            "sequences": [
+                {"name": g.name, "bases": g.bases, "regions": g.genes, "first": g.records[0].id} for g in labelled
+            ],
+        },
+    }
+    decoding = decoding_grammar(grammar.kind, card["grammar"])
+    return save_model(Model(name, config, decoding, jax.tree.map(np.asarray, params), sampler.prior, card), folder)
+
+
+def _with_encoder(
+    base: Model, config: NetworkConfig, grammar: Grammar, plan: TrainingConfig, sampler: WindowSampler
+) -> HybridParams:
+    """Random parameters, but for an encoder that another model learned."""
+    params = init_hybrid(jax.random.key(plan.seed), config, grammar)
+    learned = base.params.network
+    network = params.network._replace(
+        stem=learned.stem, lstm=learned.lstm, head=(learned.head[0], params.network.head[1])
+    )
+    state = init_state(config, grammar, plan, params._replace(network=network))
+    return with_class_frequencies(state, sampler, grammar, plan).params
+
+
+def _labelled_record(
+    record: Record, regions: list[LabelRegion], source: str, description: Labels, code: GeneticCode
+) -> LabeledRecord:
+    allowed = labels.lattice(len(record), regions, description)
+    forbidden = labels.forbidden_steps(allowed, description)
+    if forbidden:
+        position, first, second = forbidden[0]
+        raise InputError(
+            f"{source}: {record.id!r} has {second!r} right after {first!r} at base {position} of a strand, which the "
+            f"grammar does not let; mend the labels or its 'next'"
+        )
+    return LabeledRecord(record.id, record.codes, allowed, _codon_counts(record.codes, regions, description, code))
+
+
+def _codon_counts(
+    codes: Codes, regions: list[LabelRegion], description: Labels, code: GeneticCode
+) -> NDArray[np.float32]:
+    """Running sums of calibration counts over blocks: of all bases, and of coding regions of whole codons."""
+    blocks = -(-len(codes) // BLOCK)
+    sums = np.zeros((blocks + 1, len(pack(Counts.zeros()))), np.float32)
+    for b in range(blocks):
+        zeros = Counts.zeros()
+        background = calibration.background_counts(codes[b * BLOCK : (b + 1) * BLOCK])
+        sums[b + 1] = pack(Counts(zeros.coding, background, *(getattr(zeros, f) for f in _OF_STARTS)))
+    coding = [r for r in regions if r.name == description.coding and r.strand != "." and (r.end - r.start) % 3 == 0]
+    for strand in "+-" if coding else "":
+        own = codes if strand == "+" else reverse_complement(codes)
+        by_block: dict[int, list[tuple[tuple[int, int], ...]]] = {}
+        for r in coding:
+            if r.strand == strand:
+                span = (r.start, r.end) if strand == "+" else (len(codes) - r.end, len(codes) - r.start)
+                by_block.setdefault((r.start + r.end) // 2 // BLOCK, []).append((span,))
+        for b, chains in by_block.items():
+            sums[b + 1] += pack(calibration.count_spliced(own, chains, np.ones(len(chains), bool), code))
+    return np.cumsum(sums, axis=0)
+
+
+_OF_STARTS = ("upstream", "false_upstream", "context", "false_context")
+
+
+def _regions_by_label(genome: LabeledGenome, description: Labels) -> list[NDArray[np.int64]]:
+    """For each label that a genome has, but the background: record and middle of its regions, [regions, 2]."""
+    out = []
+    for i, name in enumerate(description.names):
+        if name == description.background:
+            continue
+        found = []
+        for number, record in enumerate(genome.records):
+            inside = np.concatenate([[False], record.allowed[0] == 1 << i, [False]])
+            inside_reverse = np.concatenate([[False], record.allowed[1, ::-1] == 1 << i, [False]])
+            for row in (inside, inside_reverse):
+                edges = np.flatnonzero(np.diff(row.astype(np.int8)))
+                middles = (edges[::2] + edges[1::2]) // 2
+                found.append(np.stack([np.full(len(middles), number), middles], axis=1))
+        regions = np.concatenate(found)
+        if len(regions):
+            out.append(regions)
+    return out
+
+
+def _say_what_is_there(genomes: Sequence[LabeledGenome], description: Labels, say: Callable[[str], None]) -> None:
+    """One line per label: its share of all bases of both strands.
+
+    Raises:
+        InputError: a label has no certain base.
+    """
+    bases = 2 * sum(genome.bases for genome in genomes)
+    for i, name in enumerate(description.names):
+        count = sum(int((record.allowed == 1 << i).sum()) for genome in genomes for record in genome.records)
+        if not count:
+            raise InputError(f"no base is certainly {name!r}; check the names in the label files")
+        say(f"{name}: {count:,} bases, {100 * count / bases:.2f} % of both strands")

@@ -25,6 +25,7 @@ COMMANDS = {
     "annotate": "Find protein-coding genes (GFF3, GTF, BED, GenBank, FASTA).",
     "segment": "Partition every sequence into labelled regions (BED).",
     "score": "Score how anomalous every part of a genome is (bedGraph, bigWig, BED).",
+    "plot": "Draw a region: genes, segments, scores, read depth (SVG, PNG, PDF).",
     "calibrate": "Estimate a genome's own codon usage and start signals, for --calibration.",
     "merge": "Join the outputs of shards, or of single records, as those of one run.",
     "train": "Train a model on annotated genomes.",

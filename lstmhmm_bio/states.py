@@ -303,7 +303,7 @@ def _best_of_restarts(
 
 def _split(pieces: Pieces) -> tuple[Pieces, Pieces]:
     """Pieces to fit and pieces to hold out."""
-    apart = np.arange(len(pieces.lengths)) % _HELD_OUT == _HELD_OUT // 2
+    apart = np.arange(len(pieces.lengths)) % _HELD_OUT == 1
     if not apart.any():
         raise InputError(f"{pieces.total} bins are too few to hold any out; use smaller bins or choose by BIC")
     return Pieces(pieces.values[~apart], pieces.lengths[~apart]), Pieces(pieces.values[apart], pieces.lengths[apart])

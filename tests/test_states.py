@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from command import run
+from command import REPOSITORY, run
 from test_coverage import write_bam
 from test_em import draw
 
@@ -217,3 +220,12 @@ def test_inputs_that_do_not_go_together(copies, tmp_path):
     assert "several inputs" in run("segment", fasta, copies[0]).err
     assert "several inputs" in run("segment", fasta, copies[0], "--states", 2).err
     assert "categorical" in run("segment", fasta, "--states", 2, "--emission", "poisson").err
+
+
+def test_the_example(copies, tmp_path):
+    command = [sys.executable, REPOSITORY / "examples" / "coverage_states.py", copies[0], "2"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "LSTMHMM_CACHE": str(tmp_path)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [row[1] for row in rows if row[1] == "0"] == ["0", "0"]
+    assert {row[3] for row in rows} == {"state1", "state2"}

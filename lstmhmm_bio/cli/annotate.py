@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
+
 import click
 
-from .options import GroupedCommand, calibration_options, input_options, model_options, option, running_options
-from .session import Progress, calibration_for, input_of, note, provenance, start_annotator
+from .options import GroupedCommand, Shard, calibration_options, input_options, model_options, option, running_options
+from .session import (
+    Progress,
+    calibration_for,
+    input_of,
+    journal_of,
+    journal_path,
+    note,
+    provenance,
+    records_of,
+    start_annotator,
+)
 
 
 @click.command(cls=GroupedCommand)
@@ -44,7 +57,22 @@ from .session import Progress, calibration_for, input_of, note, provenance, star
 @model_options
 @calibration_options
 @running_options
+@option(
+    "Running",
+    "--shard",
+    type=Shard(),
+    metavar="I/N",
+    help="Only the I-th of N parts of the records; `lstmhmm merge` joins the outputs of all.",
+)
+@option(
+    "Running",
+    "--resume",
+    is_flag=True,
+    help="Keep what is done in FILE.resume beside the output, and go on from there if a run was killed.",
+)
+@click.pass_context
 def annotate(
+    context: click.Context,
     genome: str,
     region: str | None,
     reference: str | None,
@@ -62,6 +90,8 @@ def annotate(
     device: str,
     no_cache: bool,
     quiet: bool,
+    shard: tuple[int, int] | None,
+    resume: bool,
 ) -> None:
     """Find the protein-coding genes of GENOME.
 
@@ -72,14 +102,20 @@ def annotate(
     \b
     lstmhmm annotate genome.fa.gz -o genes.gff3 --proteins proteins.faa
     """  # noqa: D301  (the escape is Click's: no re-wrapping)
-    from ..io import WRITERS, OutputSet, ensure_distinct, read_records, write_cds_fasta, write_protein_fasta
+    from ..io import WRITERS, OutputSet, ensure_distinct, write_cds_fasta, write_protein_fasta
+    from ..io.merge import shard_mark
     from ..quality import Summary
 
     ensure_distinct(
-        [p for p in (genome, calibration, reference) if p], [p for p in (output or "-", proteins, cds) if p]
+        [p for p in (genome, calibration, reference) if p],
+        [p for p in (output or "-", proteins, cds, journal_path(output) if resume else None) if p],
     )
     summary = Summary()
-    with input_of(genome) as path, OutputSet() as outputs:
+    with (
+        input_of(genome) as path,
+        journal_of(context, path) if resume else nullcontext() as journal,
+        OutputSet() as outputs,
+    ):
         # opened first: who cannot write need not compute
         handle = outputs.open(output)
         fastas = [
@@ -97,10 +133,12 @@ def annotate(
         tables = calibration_for(
             annotator, path, region=region, reference=reference, file=calibration, meta=meta, quiet=quiet
         )
-        writer = WRITERS[file_format](handle, provenance=provenance(annotator))
+        mark = shard_mark(*shard) if shard and file_format != "genbank" else ""  # no place for comments there
+        writer = WRITERS[file_format](handle, provenance=provenance(annotator) + mark)
         with Progress("annotate", quiet=quiet) as progress:
-            records = progress.over(read_records(path, region=region, reference=reference))
-            for annotation in annotator.annotate(records, tables):
+            records = progress.over(records_of(path, region=region, reference=reference, shard=shard))
+            find = partial(annotator.annotate, calibration=tables)
+            for annotation in journal.resume(records, find) if journal else find(records):
                 writer.write(annotation)
                 for fasta, write in fastas:
                     write(fasta, annotation)

@@ -48,6 +48,18 @@ def compose(*decorators: Decorator) -> Decorator:
     return apply
 
 
+class Shard(click.ParamType):
+    """``I/N`` as the tuple (I, N)."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        index, _, count = str(value).partition("/")
+        if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            self.fail(f"{value!r} is no shard; write I/N with I from 1 to N, such as 2/4", param, ctx)
+        return int(index), int(count)
+
+
 input_options = compose(
     option(
         "Input",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
     from ..annotate import Annotator
     from ..calibration import Calibration
     from ..features import Record
+    from ..io.journal import Journal
+
+
+#: options that a run may be continued with other values of, and those that are files
+_FREE = ("output", "file_format", "proteins", "cds", "threads", "no_cache", "quiet", "resume")
+_FILES = ("genome", "model", "calibration", "reference")
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -85,6 +93,46 @@ def start_annotator(
     from ..model import load_model
 
     return Annotator(load_model(model), genetic_code=genetic_code, **limits)
+
+
+def records_of(
+    path: str, *, region: str | None, reference: str | None, shard: tuple[int, int] | None
+) -> Iterator[Record]:
+    """The records that this run annotates: all, or those of its shard."""
+    from ..io import read_records
+    from ..shards import shard_bounds
+
+    records = read_records(path, region=region, reference=reference)
+    if shard is None:
+        return records
+    index, count = shard
+    bounds = shard_bounds([len(r) for r in read_records(path, region=region, reference=reference)], count)
+    return islice(records, bounds[index - 1], bounds[index])
+
+
+def journal_path(output: str | None) -> str:
+    """Where the journal of a run with this output lies.
+
+    Raises:
+        UsageError: the output is no file.
+    """
+    if output is None or output == "-" or (os.path.exists(output) and not os.path.isfile(output)):
+        raise UsageError("--resume needs -o FILE: what is done is kept beside it, in FILE.resume")
+    return f"{output}.resume"
+
+
+def journal_of(context: click.Context, path: str) -> Journal:
+    """The journal of the command that runs now, which reads its genome from `path`."""
+    from ..io.journal import Journal, file_digest
+    from ..model import find_card
+
+    settings = {"version": __version__}
+    for name, value in context.params.items():
+        if name in _FREE:
+            continue
+        file = {"genome": path, "model": find_card(context.params["model"])}.get(name, value)
+        settings[name] = file_digest(str(file)) if name in _FILES and value else str(value)
+    return Journal(journal_path(context.params["output"]), settings)
 
 
 def provenance(annotator: Annotator) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from .calibration import Calibration, Counts, Tables
 from .decoding import Decoded, Weights, decode_records
 from .features import Annotation, Gene, Record
 from .genes import genes_of
+from .genetic_code import CodeEvidence, evidence
 from .model import Model
 from .scoring import Scorer
 from .sequence import GeneticCode, reverse_complement
@@ -43,6 +45,8 @@ CONFIDENT_LENGTH = 180
 CONFIDENT_START = 0.6
 #: shorter genomes hold too few genes to learn from: a first pass would only confirm its own mistakes
 ENOUGH_TO_CALIBRATE = 100_000
+#: a circular record is read on for this many bases beyond both of its ends
+AROUND = 12_000
 #: records are handled in groups of about this many bases
 GROUP = 8_000_000
 
@@ -65,18 +69,26 @@ class Annotator:
         self._scorer = Scorer(model, self.code)
         self._weights = Weights.of(model.grammar, model.params.transitions)
 
+    def with_code(self, genetic_code: int) -> Annotator:
+        """The same under another genetic code."""
+        return Annotator(self.model, genetic_code=genetic_code, min_length=self.min_length, min_score=self.min_score)
+
     def calibrate(self, records: Iterable[Record]) -> Calibration:
         """First pass: the genome's own tables, a pure function of all its records."""
+        return self.calibrate_and_check(records)[0]
+
+    def calibrate_and_check(self, records: Iterable[Record]) -> tuple[Calibration, CodeEvidence]:
+        """`calibrate`, and what the sample's genes say of the genetic code (nothing where they are too few)."""
         sample, histogram = _sample(records)
         known = histogram[:4].sum()
         gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
-        calibration = Calibration(Counts.zeros(), gc, self.code.number)
+        calibration, found = Calibration(Counts.zeros(), gc, self.code.number), CodeEvidence()
         for pieces in ROUNDS if known >= ENOUGH_TO_CALIBRATE else ():
-            counts = Counts.zeros()
-            for decoded in self.decode(sample[:pieces], calibration):
-                counts = counts + self._count(decoded.record, genes_of(decoded, self.code))
+            genes = [(d.record, genes_of(d, self.code)) for d in self.decode(sample[:pieces], calibration)]
+            found = evidence(genes, calibration.tables(self.model.prior).hexamers)
+            counts = sum((self._count(*pair) for pair in genes), Counts.zeros())
             calibration = replace(calibration, counts=counts)
-        return calibration
+        return calibration, found
 
     def _count(self, record: Record, genes: list[Gene]) -> Counts:
         total = replace(Counts.zeros(), background=cal.background_counts(record.codes))
@@ -110,10 +122,24 @@ class Annotator:
             yield from decode_records(group, tracks, self.code, self.model.grammar, self._weights)
 
     def annotate(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Annotation]:
-        """Second pass: the genes of each record, in input order; arguments as for `decode`."""
-        for decoded in self.decode(records, calibration):
-            genes = (g for g in genes_of(decoded, self.code) if self._long_enough(g))
-            yield Annotation(decoded.record, tuple(g for g in genes if g.score >= self.min_score))
+        """Second pass: the genes of each record, in input order; arguments as for `decode`.
+
+        A circular record has no ends: a gene over its origin is one gene, with an end beyond the record's length.
+        """
+        originals: deque[Record] = deque()
+
+        def unrolled() -> Iterator[Record]:
+            for record in records:
+                originals.append(record)
+                yield _unrolled(record) if record.circular else record
+
+        for decoded in self.decode(unrolled(), calibration):
+            record = originals.popleft()
+            genes = genes_of(decoded, self.code)
+            if record.circular:
+                genes = _rolled_up(genes, len(record))
+            kept = (g for g in genes if self._long_enough(g) and g.score >= self.min_score)
+            yield Annotation(record, tuple(kept))
 
     def _prior_tables(self, record: Record) -> Tables:
         return Calibration(Counts.zeros(), cal.gc_content(record.codes), self.code.number).tables(self.model.prior)
@@ -121,6 +147,26 @@ class Annotator:
     def _long_enough(self, gene: Gene) -> bool:
         whole = gene.has_start and gene.has_stop
         return gene.length >= (self.min_length if whole else self.min_length * MIN_LENGTH_PARTIAL // MIN_LENGTH)
+
+
+def _unrolled(record: Record) -> Record:
+    """A circular record with its own bases before and after it."""
+    index = np.arange(-AROUND, len(record) + AROUND) % max(len(record), 1)
+    return replace(record, codes=record.codes[index] if len(record) else record.codes)
+
+
+def _rolled_up(genes: list[Gene], length: int) -> list[Gene]:
+    """Genes of an unrolled record in the coordinates of the record of some length: those that begin in it."""
+    back = (
+        replace(
+            g,
+            start=g.start - AROUND,
+            end=g.end - AROUND,
+            introns=tuple((s - AROUND, e - AROUND) for s, e in g.introns),
+        )
+        for g in genes
+    )
+    return [g for g in back if 0 <= g.start < length and g.end - g.start <= length]
 
 
 def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import click
@@ -24,6 +25,12 @@ from .session import (
 @click.command(cls=GroupedCommand)
 @click.argument("genome")
 @input_options
+@option(
+    "Input",
+    "--circular",
+    is_flag=True,
+    help="Every record is a circle: genes may lie over its origin. Records that say so themselves are taken so anyway.",
+)
 @option("Output", "-o", "--output", metavar="FILE", help="Where to write; '-' or nothing is standard output.")
 @option(
     "Output",
@@ -76,6 +83,7 @@ def annotate(
     genome: str,
     region: str | None,
     reference: str | None,
+    circular: bool,
     output: str | None,
     file_format: str,
     proteins: str | None,
@@ -83,7 +91,7 @@ def annotate(
     min_length: int,
     min_score: float,
     model: str,
-    genetic_code: int,
+    genetic_code: int | None,
     calibration: str | None,
     meta: bool,
     threads: int,
@@ -130,13 +138,22 @@ def annotate(
             min_length=min_length,
             min_score=min_score,
         )
-        tables = calibration_for(
-            annotator, path, region=region, reference=reference, file=calibration, meta=meta, quiet=quiet
+        annotator, tables = calibration_for(
+            annotator,
+            path,
+            region=region,
+            reference=reference,
+            file=calibration,
+            meta=meta,
+            choose_code=genetic_code is None,
+            quiet=quiet,
         )
         mark = shard_mark(*shard) if shard and file_format != "genbank" else ""  # no place for comments there
         writer = WRITERS[file_format](handle, provenance=provenance(annotator) + mark)
         with Progress("annotate", quiet=quiet) as progress:
             records = progress.over(records_of(path, region=region, reference=reference, shard=shard))
+            if circular:
+                records = (replace(record, circular=True) for record in records)
             find = partial(annotator.annotate, calibration=tables)
             for annotation in journal.resume(records, find) if journal else find(records):
                 writer.write(annotation)

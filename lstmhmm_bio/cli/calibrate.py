@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from ..errors import UsageError
 from .options import GroupedCommand, input_options, model_options, option, running_options
-from .session import Progress, input_of, note, start_annotator
+from .session import calibration_for, input_of, note, start_annotator
 
 
 @click.command(cls=GroupedCommand)
@@ -20,7 +21,7 @@ def calibrate(
     reference: str | None,
     output: str,
     model: str,
-    genetic_code: int,
+    genetic_code: int | None,
     threads: int,
     device: str,
     no_cache: bool,
@@ -31,15 +32,25 @@ def calibrate(
     The file serves `annotate --calibration` and `segment --calibration`: parts of one genome that are annotated
     apart then share one calibration.
     """
-    from ..io import OutputSet, ensure_distinct, read_records
+    from ..io import OutputSet, ensure_distinct
     from ..io.calibration_file import calibration_bytes
 
     ensure_distinct([p for p in (genome, reference) if p], [output])
     with input_of(genome) as path, OutputSet() as outputs:
         handle = outputs.open(output)
         annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
-        with Progress("calibrate", quiet=quiet) as progress:
-            result = annotator.calibrate(progress.over(read_records(path, region=region, reference=reference)))
+        _, result = calibration_for(
+            annotator,
+            path,
+            region=region,
+            reference=reference,
+            file=None,
+            meta=False,
+            choose_code=genetic_code is None,
+            quiet=quiet,
+        )
+        if result is None:
+            raise UsageError(f"{genome} holds reads, each annotated by itself; calibrate on the genome's assembly")
         handle.buffer.write(calibration_bytes(result))
     codons, starts = int(result.counts.coding.sum()), int(result.counts.starts)
     note(f"{output}: GC {100 * result.gc:.1f} %, {codons:,} codons and {starts:,} starts counted", quiet=quiet)

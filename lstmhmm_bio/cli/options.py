@@ -32,6 +32,20 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(rows)
 
 
+class CodeNumber(click.ParamType):
+    """The number of a genetic code, None for "auto"."""
+
+    name = "code"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value is None or value == "auto":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'auto'", param, ctx)
+
+
 def option(group: str, *declarations: str, **attributes: Any) -> Decorator:
     """`click.option` under a heading."""
     return click.option(*declarations, cls=GroupedOption, group=group, **attributes)
@@ -83,11 +97,12 @@ model_options = compose(
         "Model",
         "-g",
         "--genetic-code",
-        default=11,
+        default="auto",
         show_default=True,
-        type=int,
-        metavar="N",
-        help="NCBI translation table.",
+        type=CodeNumber(),
+        metavar="N|auto",
+        help="NCBI translation table; auto: of bacteria 11, 4 or 25, as the genome's own genes say (11 under --meta), "
+        "else the model's.",
     ),
 )
 

@@ -12,6 +12,9 @@ from ..errors import UsageError
 from .options import GroupedCommand, calibration_options, input_options, model_options, option, running_options
 from .session import Progress, calibration_for, input_of, note, provenance, start_annotator
 
+#: whose first pass gives codon tables to models of labels
+DEFAULT = "bacteria"
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -65,7 +68,7 @@ def segment(
     output: str | None,
     report: str | None,
     model: str,
-    genetic_code: int,
+    genetic_code: int | None,
     calibration: str | None,
     meta: bool,
     states: range | None,
@@ -107,7 +110,10 @@ def segment(
             "calibration": calibration,
             "meta": meta,
         }
-        _by_genes(inputs[0], region, reference, output, quiet=quiet, **chosen, **running)
+        from ..model import read_card
+
+        by_model = _by_labels if read_card(model).get("kind") == "labels" else _by_genes
+        by_model(inputs[0], region, reference, output, quiet=quiet, **chosen, **running)
         return
     fitting: dict[str, Any] = {"states": states, "restarts": restarts, "seed": seed, "criterion": criterion}
     with ExitStack() as stack:
@@ -139,7 +145,7 @@ def _by_genes(
     output: str | None,
     *,
     model: str,
-    genetic_code: int,
+    genetic_code: int | None,
     calibration: str | None,
     meta: bool,
     threads: int,
@@ -154,8 +160,15 @@ def _by_genes(
     with input_of(genome) as path, OutputSet() as outputs:
         handle = outputs.open(output)
         annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
-        tables = calibration_for(
-            annotator, path, region=region, reference=reference, file=calibration, meta=meta, quiet=quiet
+        annotator, tables = calibration_for(
+            annotator,
+            path,
+            region=region,
+            reference=reference,
+            file=calibration,
+            meta=meta,
+            choose_code=genetic_code is None,
+            quiet=quiet,
         )
         from ..segment import regions
 
@@ -164,6 +177,54 @@ def _by_genes(
             records = progress.over(read_records(path, region=region, reference=reference))
             for decoded in annotator.decode(records, tables):
                 writer.write(decoded.record.id, regions(decoded))
+
+
+def _by_labels(
+    genome: str,
+    region: str | None,
+    reference: str | None,
+    output: str | None,
+    *,
+    model: str,
+    genetic_code: int | None,
+    calibration: str | None,
+    meta: bool,
+    threads: int,
+    device: str,
+    no_cache: bool,
+    quiet: bool,
+) -> None:
+    """Labels of a user's own model; codon tables, where it reads any, come from the bundled gene model's first pass."""
+    from ..io import OutputSet, read_records
+    from ..io.segments_bed import SegmentsWriter, scale_of_colours
+
+    with input_of(genome) as path, OutputSet() as outputs:
+        handle = outputs.open(output)
+        finder = start_annotator(DEFAULT, genetic_code, threads=threads, device=device, no_cache=no_cache)
+        from ..labels import Labeller
+        from ..model import load_model
+
+        labels = Labeller(load_model(model), genetic_code=finder.code.number).labels
+        tables = None
+        if labels.coding:
+            finder, tables = calibration_for(
+                finder,
+                path,
+                region=region,
+                reference=reference,
+                file=calibration,
+                meta=meta,
+                choose_code=genetic_code is None,
+                quiet=quiet,
+            )
+        labeller = Labeller(load_model(model), genetic_code=finder.code.number)
+        defaults = scale_of_colours(len(labels.names))
+        colours = [label.colour or colour for label, colour in zip(labels.labels, defaults, strict=True)]
+        writer = SegmentsWriter(handle, labels.names, colours, provenance(labeller))
+        with Progress("segment", quiet=quiet) as progress:
+            records = progress.over(read_records(path, region=region, reference=reference))
+            for record, segments in labeller.segments(records, tables):
+                writer.write(record.id, segments)
 
 
 def _is_signal(path: str) -> bool:

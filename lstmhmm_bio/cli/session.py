@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from ..annotate import Annotator
     from ..calibration import Calibration
     from ..features import Record
+    from ..genetic_code import CodeEvidence
     from ..io.journal import Journal
+
+#: of bacteria and archaea
+USUAL_CODE = 11
 
 
 #: options that a run may be continued with other values of, and those that are files
@@ -75,9 +79,11 @@ def input_of(path: str) -> Iterator[str]:
 
 
 def start_annotator(
-    model: str, genetic_code: int, *, threads: int, device: str, no_cache: bool, **limits: Any
+    model: str, genetic_code: int | None, *, threads: int, device: str, no_cache: bool, **limits: Any
 ) -> Annotator:
     """JAX and a model, ready to run, from the options of these names; `limits` go to `Annotator`.
+
+    Without a genetic code it is the model's usual one until `calibration_for` has looked.
 
     Raises:
         ModelError, UsageError: what can be wrong with the options, before JAX starts where that can be known.
@@ -86,13 +92,13 @@ def start_annotator(
     from ..runtime import configure
     from ..sequence import GeneticCode
 
-    read_card(model)
-    GeneticCode.from_number(genetic_code)
+    number = genetic_code or usual_code(read_card(model))
+    GeneticCode.from_number(number)
     configure(threads, device, cache=not no_cache)
     from ..annotate import Annotator
     from ..model import load_model
 
-    return Annotator(load_model(model), genetic_code=genetic_code, **limits)
+    return Annotator(load_model(model), genetic_code=number, **limits)
 
 
 def records_of(
@@ -149,9 +155,13 @@ def calibration_for(
     reference: str | None,
     file: str | None,
     meta: bool,
+    choose_code: bool,
     quiet: bool,
-) -> Calibration | None:
+) -> tuple[Annotator, Calibration | None]:
     """The calibration to annotate with: from a file, from a first pass over the input, or none.
+
+    With `choose_code` the annotator that comes back may have another genetic code: the file's, or the one that the
+    input's own genes speak for.
 
     Raises:
         UsageError: a calibration for another genetic code, or together with --meta.
@@ -163,13 +173,35 @@ def calibration_for(
         raise UsageError("--calibration and --meta exclude each other: a metagenome has no tables of its own")
     if file:
         calibration = read_calibration(file)
+        if choose_code and calibration.genetic_code != annotator.code.number:
+            annotator = annotator.with_code(calibration.genetic_code)
         if calibration.genetic_code != annotator.code.number:
             raise UsageError(
                 f"{file} was made with genetic code {calibration.genetic_code}, not {annotator.code.number}; "
                 f"give --genetic-code {calibration.genetic_code} or calibrate again"
             )
-        return calibration
+        return annotator, calibration
     if meta or format_of(path) == "alignments":
-        return None
-    with Progress("first pass", quiet=quiet) as progress:
-        return annotator.calibrate(progress.over(read_records(path, region=region, reference=reference)))
+        return annotator, None
+
+    def first_pass(annotator: Annotator) -> tuple[Calibration, CodeEvidence]:
+        with Progress("first pass", quiet=quiet) as progress:
+            records = progress.over(read_records(path, region=region, reference=reference))
+            return annotator.calibrate_and_check(records)
+
+    calibration, found = first_pass(annotator)
+    number = found.genetic_code
+    if choose_code and annotator.code.number == USUAL_CODE and number != USUAL_CODE:
+        note(
+            f"{found.tga_continued} of {found.tga} reading frames go on behind TGA ({found.other_continued} of "
+            f"{found.other} behind TAA and TAG): taken for genetic code {number}, give --genetic-code to override"
+        )
+        annotator = annotator.with_code(number)
+        calibration, _ = first_pass(annotator)
+    return annotator, calibration
+
+
+def usual_code(card: dict[str, Any]) -> int:
+    """The genetic code that a model takes when nobody says otherwise."""
+    codes = card.get("genetic_codes") or [USUAL_CODE]
+    return USUAL_CODE if USUAL_CODE in codes else codes[0]

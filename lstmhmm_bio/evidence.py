@@ -1,0 +1,196 @@
+"""Evidence from transcripts: introns seen in RNA-seq alignments, as log-odds of splice sites.
+
+How often the true and the false splice site candidates of annotated genomes are seen n times as the end of a spliced
+alignment's gap gives, for every n, a log-likelihood ratio log P(n | true site) - log P(n | other candidate) (`fit`). It is
+added to the score of the donor or acceptor at that place: evidence shifts the odds and never forces a path. Sites that
+were not seen get the (slightly negative) ratio of n = 0, since a gene may not be expressed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .sequence import Codes, encode
+
+#: an intron of a record: 0-based half-open, strand
+Intron = tuple[int, int, str]
+#: smallest number of reads of each class of support; the first class is "never seen"
+SUPPORT = (0, 1, 2, 4, 8, 16, 32)
+#: a gap of an alignment is an intron between these lengths
+SHORTEST, LONGEST = 20, 500_000
+#: bits of SAM flags that rule an alignment out: unmapped, secondary, quality failure, duplicate
+_UNFIT = 0x4 | 0x100 | 0x200 | 0x400
+_SKIP = 3  # CIGAR operation N
+_REFERENCE_OPERATIONS = {0, 2, 3, 7, 8}
+_LONGEST_RATIO = 12.0
+
+
+@dataclass(frozen=True)
+class SupportWeights:
+    """Log-likelihood ratios (nat) of donors and acceptors by class of support, [len(SUPPORT)] each."""
+
+    donor: tuple[float, ...]
+    acceptor: tuple[float, ...]
+
+    @staticmethod
+    def from_card(table: Mapping[str, Any]) -> SupportWeights:
+        """From a model card's table `evidence`."""
+        return SupportWeights(tuple(table["donor"]), tuple(table["acceptor"]))
+
+    def card(self) -> dict[str, list[float]]:
+        """The table `evidence` of a model card."""
+        return {"support": list(SUPPORT), "donor": list(self.donor), "acceptor": list(self.acceptor)}
+
+
+def support_class(reads: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Index into `SUPPORT` of numbers of reads."""
+    return np.searchsorted(SUPPORT, reads, side="right") - 1
+
+
+def fit(
+    classes_of_true: Mapping[str, NDArray[np.int64]], classes_of_false: Mapping[str, NDArray[np.int64]]
+) -> SupportWeights:
+    """Weights from how often true and other candidates of each kind have each class of support.
+
+    Args:
+        classes_of_true: "donor", "acceptor" -> [len(SUPPORT)] numbers of annotated sites.
+        classes_of_false: the same of all other candidates of expressed and silent sequence alike.
+    """
+
+    def ratios(kind: str) -> tuple[float, ...]:
+        true, false = classes_of_true[kind] + 0.5, classes_of_false[kind] + 0.5
+        values = np.log(true / true.sum()) - np.log(false / false.sum())
+        # more reads never speak less for an intron
+        values[1:] = np.maximum.accumulate(values[1:])
+        return tuple(round(float(v), 4) for v in np.clip(values, -_LONGEST_RATIO, _LONGEST_RATIO))
+
+    return SupportWeights(ratios("donor"), ratios("acceptor"))
+
+
+@dataclass(frozen=True)
+class IntronEvidence:
+    """Introns of each record, with the number of reads that support each."""
+
+    by_record: Mapping[str, Counter[Intron]]
+
+    @staticmethod
+    def read(
+        paths: Sequence[str | Path], *, sequences: Mapping[str, Codes], reference: str | None = None
+    ) -> IntronEvidence:
+        """Introns of alignments (BAM, CRAM, SAM) and of GFF files with `intron` rows, added up.
+
+        Args:
+            paths: the files.
+            sequences: codes of the records, to tell the strand by the splice sites where the aligner does not.
+            reference: FASTA of a CRAM.
+
+        Raises:
+            InputError: a file that is neither, names none of the records, or cannot be read.
+        """
+        total: defaultdict[str, Counter[Intron]] = defaultdict(Counter)
+        for path in paths:
+            found = _of_gff(Path(path)) if _is_text(Path(path)) else _of_alignments(str(path), sequences, reference)
+            if found and not any(seqid in sequences for seqid in found):
+                raise InputError(f"{path}: none of its sequence names is in the genome; they must match")
+            for seqid, introns in found.items():
+                total[seqid].update(introns)
+        return IntronEvidence(dict(total))
+
+    def sites(self, seqid: str, length: int) -> dict[str, NDArray[np.int64]]:
+        """Reads at the first ("donor") and the last ("acceptor") base of introns: [2, length] each, every strand in its
+        own 5' to 3' orientation.
+        """
+        out = {kind: np.zeros((2, length), np.int64) for kind in ("donor", "acceptor")}
+        for (start, end, strand), reads in self.by_record.get(seqid, {}).items():
+            if end <= length:
+                row = "+-".index(strand)
+                first, last = (start, end - 1) if row == 0 else (length - end, length - 1 - start)
+                out["donor"][row, first] += reads
+                out["acceptor"][row, last] += reads
+        return out
+
+    def support(self, seqid: str, introns: Iterable[tuple[int, int]], strand: str) -> int:
+        """How many of some introns were seen."""
+        seen = self.by_record.get(seqid, {})
+        return sum((start, end, strand) in seen for start, end in introns)
+
+
+_Found = defaultdict[str, Counter[Intron]]
+
+
+def _is_text(path: Path) -> bool:
+    return any(suffix in (".gff", ".gff3", ".gtf") for suffix in path.suffixes)
+
+
+def _of_gff(path: Path) -> _Found:
+    """`intron` rows; the score column is the number of reads, 1 where it is empty."""
+    from .io.compression import open_input
+
+    found: _Found = defaultdict(Counter)
+    with open_input(str(path)) as stream:
+        for number, line in enumerate(stream, 1):
+            columns = line.decode(errors="replace").rstrip("\r\n").split("\t")
+            if line.startswith(b"#") or len(columns) < 8 or columns[2] != "intron":
+                continue
+            try:
+                start, end = int(columns[3]) - 1, int(columns[4])
+                reads = 1 if columns[5] == "." else round(float(columns[5]))
+            except ValueError:
+                raise InputError(f"{path} line {number}: coordinates or score are no numbers") from None
+            if columns[6] in "+-":
+                found[columns[0]][(start, end, columns[6])] += reads
+    if not found:
+        raise InputError(f"{path}: holds no intron row with a strand")
+    return found
+
+
+def _of_alignments(path: str, sequences: Mapping[str, Codes], reference: str | None) -> _Found:
+    """Gaps of spliced primary alignments; their strand by the tag XS or ts, else by the splice sites."""
+    import pysam
+
+    found: _Found = defaultdict(Counter)
+    try:
+        with pysam.AlignmentFile(path, reference_filename=reference) as alignments:
+            for read in alignments.fetch(until_eof=True):
+                if read.flag & _UNFIT or not read.cigartuples:
+                    continue
+                position = read.reference_start
+                for operation, length in read.cigartuples:
+                    if operation == _SKIP and SHORTEST <= length <= LONGEST:
+                        strand = _strand_of(read, position, position + length, sequences)
+                        if strand:
+                            found[read.reference_name][(position, position + length, strand)] += 1
+                    if operation in _REFERENCE_OPERATIONS:
+                        position += length
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as BAM, CRAM or SAM ({' '.join(str(error).split())})") from None
+    return found
+
+
+#: splice sites that tell the strand: first two and last two bases of the intron on the forward strand
+_MOTIFS = {("GT", "AG"): "+", ("GC", "AG"): "+", ("CT", "AC"): "-", ("CT", "GC"): "-"}
+_MOTIF_CODES = {(tuple(encode(a).tolist()), tuple(encode(b).tolist())): s for (a, b), s in _MOTIFS.items()}
+
+
+def _strand_of(read: Any, start: int, end: int, sequences: Mapping[str, Codes]) -> str:
+    """ "+" or "-", "" where nothing tells."""
+    if read.has_tag("XS"):
+        tag = read.get_tag("XS")
+        return tag if tag in ("+", "-") else ""
+    if read.has_tag("ts"):  # minimap2: strand of the transcript relative to the read
+        tag = read.get_tag("ts")
+        if tag in ("+", "-"):
+            return tag if not read.is_reverse else {"+": "-", "-": "+"}[tag]
+    codes = sequences.get(read.reference_name)
+    if codes is None or end > len(codes):
+        return ""
+    key = (tuple(codes[start : start + 2].tolist()), tuple(codes[end - 2 : end].tolist()))
+    return _MOTIF_CODES.get(key, "")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pages import ROOT, table
 
-from lstmhmm_bio.training.dataset import load_genome
+from lstmhmm_bio.training.labelling import load_genome
 
 #: what the grammar cannot say; the other reasons are doubts about the label
 GRAMMAR = ("unusual start codon", "overlap not in the grammar")

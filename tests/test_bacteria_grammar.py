@@ -36,8 +36,10 @@ def masks(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def emissions(codes: np.ndarray, coding: np.ndarray, start: np.ndarray) -> np.ndarray:
-    inputs = (padded(x.astype(x.dtype if x.dtype == bool else np.float32)) for x in (coding, start, *masks(codes)))
-    return np.asarray(_emissions(*inputs))[: len(codes)]
+    starts_here, stop_ends_here = masks(codes)
+    marks = starts_here * bacteria.START_HERE + stop_ends_here * bacteria.STOP_ENDS_HERE
+    inputs = (coding.astype(np.float32), start.astype(np.float32)[:, None], marks.astype(np.uint16))
+    return np.asarray(_emissions(*map(padded, inputs)))[: len(codes)]
 
 
 _emissions = jax.jit(partial(bacteria.emissions, impossible=NEG))

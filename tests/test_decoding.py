@@ -8,19 +8,22 @@ from tiny import random_codes, random_model
 from lstmhmm_bio import annotate, decoding
 from lstmhmm_bio.annotate import Annotator, Calibration
 from lstmhmm_bio.calibration import Counts
-from lstmhmm_bio.decoding import Decoded, decode_records
+from lstmhmm_bio.decoding import Decoded, Weights, decode_records
 from lstmhmm_bio.features import Gene, Record
+from lstmhmm_bio.genes import genes_of
 from lstmhmm_bio.hmm.grammars import bacteria
 from lstmhmm_bio.hmm.graph import NEG
 from lstmhmm_bio.hmm.recursions import forward_backward
 from lstmhmm_bio.hmm.viterbi import UNITS, viterbi
 from lstmhmm_bio.scoring import Tracks
+from lstmhmm_bio.segment import coverage
 from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
 from lstmhmm_bio.simulate import simulate_genome
 from lstmhmm_bio.windows import LONG, SHORT
 
 CODE = GeneticCode.from_number(11)
 SCORES = bacteria.GRAPH.scores(bacteria.INITIAL_WEIGHTS)
+WEIGHTS = Weights.of(bacteria.GRAMMAR, bacteria.INITIAL_WEIGHTS)
 
 
 def stop_mask(codes: np.ndarray) -> np.ndarray:
@@ -44,17 +47,16 @@ def noisy_tracks(record: Record, genes: tuple[Gene, ...], seed: int) -> Tracks:
         s, e = (g.start, g.end) if row == 0 else (length - g.end, length - g.start)
         coding[row, np.arange(s, e), np.arange(e - s) % 3] += 700
         start[row, s] += 4000
-    return Tracks(coding.astype(np.int16), np.where(start < 31000, start, 31000).astype(np.int16))
+    return Tracks(coding.astype(np.int16), np.where(start < 31000, start, 31000).astype(np.int16)[..., None])
 
 
 def at_once(record: Record, tracks: Tracks) -> tuple[np.ndarray, np.ndarray]:
     """Paths and posteriors of both strands from the recursions over the whole record."""
     strands = (record.codes, reverse_complement(record.codes))
     e = bacteria.emissions(
-        jnp.asarray(tracks.coding) * jnp.float32(1 / UNITS),
-        jnp.asarray(tracks.start) * jnp.float32(1 / UNITS),
-        np.stack([start_mask(c) for c in strands]),
-        np.stack([stop_mask(c) for c in strands]),
+        jnp.asarray(tracks.classes) * jnp.float32(1 / UNITS),
+        jnp.asarray(tracks.sites) * jnp.float32(1 / UNITS),
+        np.stack([start_mask(c) * bacteria.START_HERE + stop_mask(c) * bacteria.STOP_ENDS_HERE for c in strands]),
         impossible=NEG,
     )
     lengths = jnp.full(2, len(record), jnp.int32)
@@ -85,9 +87,9 @@ def test_long_records_block_by_block(
 ) -> None:
     monkeypatch.setattr(decoding, "BLOCK", block)
     record, genes, tracks = long_case
-    found = decode_records([record], [tracks], CODE, SCORES)[0]
+    found = decode_records([record], [tracks], CODE, bacteria.GRAMMAR, WEIGHTS)[0]
     assert_decoded(found, *at_once(record, tracks))
-    predicted = found.genes(CODE)
+    predicted = genes_of(found, CODE)
     assert len(predicted) > 0.7 * len(genes)
     stops = {(g.strand, g.end if g.strand == "+" else g.start) for g in genes if g.has_stop}
     right = [g for g in predicted if (g.strand, g.end if g.strand == "+" else g.start) in stops]
@@ -99,22 +101,22 @@ def test_short_records_together_or_one_by_one() -> None:
     cases = [simulate_genome(max(n, 1), seed=n + 1, contig=True) for n in lengths]
     records = [Record(f"r{n}", record.codes[:n]) for n, (record, _) in zip(lengths, cases, strict=True)]
     tracks = [noisy_tracks(r, c[1] if len(r) else (), 2) for r, c in zip(records, cases, strict=True)]
-    together = decode_records(records, tracks, CODE, SCORES)
+    together = decode_records(records, tracks, CODE, bacteria.GRAMMAR, WEIGHTS)
     assert [d.record.id for d in together] == [r.id for r in records]
     for i, record in enumerate(records):
-        alone = decode_records([record], [tracks[i]], CODE, SCORES)[0]
+        alone = decode_records([record], [tracks[i]], CODE, bacteria.GRAMMAR, WEIGHTS)[0]
         np.testing.assert_array_equal(alone.paths, together[i].paths)
         np.testing.assert_array_equal(alone.posteriors, together[i].posteriors)
         assert alone.paths.shape == (2, len(record))
         if i in (2, 3):
             assert_decoded(alone, *at_once(record, tracks[i]))
-    assert sum(len(d.genes(CODE)) for d in together) > 5
+    assert sum(len(genes_of(d, CODE)) for d in together) > 5
 
 
 def test_genes_of_a_decoded_record(long_case: tuple[Record, tuple[Gene, ...], Tracks]) -> None:
     record, _, tracks = long_case
-    decoded = decode_records([record], [tracks], CODE, SCORES)[0]
-    genes = decoded.genes(CODE)
+    decoded = decode_records([record], [tracks], CODE, bacteria.GRAMMAR, WEIGHTS)[0]
+    genes = genes_of(decoded, CODE)
     assert genes == sorted(genes, key=lambda g: (g.start, g.end, g.strand))
     assert {g.strand for g in genes} == {"+", "-"}
     for gene in genes:
@@ -134,10 +136,10 @@ def test_genes_of_a_decoded_record(long_case: tuple[Record, tuple[Gene, ...], Tr
 
 def test_coverage_counts_genes_over_each_base(long_case: tuple[Record, tuple[Gene, ...], Tracks]) -> None:
     record, _, tracks = long_case
-    decoded = decode_records([record], [tracks], CODE, SCORES)[0]
-    number, posterior = decoded.coverage()
+    decoded = decode_records([record], [tracks], CODE, bacteria.GRAMMAR, WEIGHTS)[0]
+    number, posterior = coverage(decoded)
     expected = np.zeros((2, len(record)), int)
-    for gene in decoded.genes(CODE):
+    for gene in genes_of(decoded, CODE):
         expected["+-".index(gene.strand), gene.start : gene.end] += 1
     inner = slice(2, len(record) - 2)  # beyond, cut codons
     np.testing.assert_array_equal(number[:, inner], expected[:, inner])
@@ -180,7 +182,7 @@ def test_calibration_counts_confident_genes(annotator: Annotator, monkeypatch: p
     calibration = annotator.calibrate([record])
     assert calibration.gc == pytest.approx(np.isin(record.codes, (1, 2)).mean())
     assert calibration.genetic_code == 11
-    sure = [g for d in annotator.decode([record], unlearned) for g in d.genes(CODE)]
+    sure = [g for d in annotator.decode([record], unlearned) for g in genes_of(d, CODE)]
     sure = [g for g in sure if g.score >= 0.9 and g.has_stop and g.length >= 180]
     assert calibration.counts.coding.sum() == sum(g.length // 3 - 2 for g in sure)
     assert calibration.counts.background.sum() == 2 * (6000 - 5)
@@ -189,7 +191,7 @@ def test_calibration_counts_confident_genes(annotator: Annotator, monkeypatch: p
 def test_annotate_drops_short_and_unsure_genes(annotator: Annotator) -> None:
     record, _ = simulate_genome(6000, seed=5, contig=True)
     calibration = Calibration(Counts.zeros(), 0.5, 11)
-    everything = next(iter(annotator.decode([record], calibration))).genes(CODE)
+    everything = genes_of(next(iter(annotator.decode([record], calibration))), CODE)
     scores = sorted(g.score for g in everything)
     strict = Annotator(annotator.model, min_length=150, min_score=scores[len(scores) // 2])
     strict._scorer = annotator._scorer

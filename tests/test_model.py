@@ -17,9 +17,9 @@ from lstmhmm_bio.errors import ModelError
 from lstmhmm_bio.model import Model, bundled_models, find_card, load_model, read_card, save_model
 
 
-@pytest.fixture(scope="module")
-def original() -> Model:
-    return random_model(1)
+@pytest.fixture(scope="module", params=["bacteria", "eukaryote"])
+def original(request: pytest.FixtureRequest) -> Model:
+    return random_model(1, request.param)
 
 
 @pytest.fixture
@@ -52,6 +52,8 @@ def test_round_trip(original: Model, card: Path) -> None:
     assert sorted(p.name for p in card.parent.iterdir()) == ["tiny.safetensors", "tiny.toml"]
     loaded = load_model(str(card))
     assert (loaded.name, loaded.version, loaded.config) == ("tiny", "7", original.config)
+    assert loaded.grammar is original.grammar
+    assert loaded.card["kind"] == original.grammar.kind
     assert jax.tree.structure(loaded.params) == jax.tree.structure(original.params)
     for a, b in zip(jax.tree.leaves(loaded.params), jax.tree.leaves(original.params), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -68,9 +70,8 @@ def test_round_trip(original: Model, card: Path) -> None:
 
 def test_array_names_are_paths(card: Path) -> None:
     names = load_file(card.with_suffix(".safetensors"))
-    assert {"network/lstm/0/wx", "network/head/1/b", "transitions/stay", "log_temperature", "prior/coding"} <= set(
-        names
-    )
+    expected = {"network/lstm/0/wx", "network/head/1/b", "network/sites/start/0/w", "transitions/stay"}
+    assert expected | {"log_temperature", "class_bias", "prior/coding"} <= set(names)
 
 
 def test_a_model_is_found_by_card_weights_or_folder(card: Path) -> None:
@@ -146,12 +147,13 @@ def test_sizes_that_do_not_fit_the_weights(card: Path) -> None:
     refused(card, "depth")
 
 
-def test_another_format(card: Path) -> None:
-    rewrite(card, format=2)
-    refused(card, "model format 2, this version reads format 1")
+@pytest.mark.parametrize("other", [1, 3, None])
+def test_another_format(other: int | None, card: Path) -> None:
+    rewrite(card, format=other)
+    refused(card, f"model format {other}, this version reads format 2")
 
 
-@pytest.mark.parametrize("key", ["name", "version", "network"])
+@pytest.mark.parametrize("key", ["name", "version", "kind", "network"])
 def test_incomplete_card(card: Path, key: str) -> None:
     rewrite(card, **{key: None})
     refused(card, f"the card has no '{key}'")
@@ -163,3 +165,15 @@ def test_broken_card(card: Path, content: bytes) -> None:
     refused(card, "not a readable model card")
     with pytest.raises(ModelError, match=re.escape(str(card))):
         read_card(str(card))
+
+
+def test_unknown_kind_of_grammar(card: Path) -> None:
+    rewrite(card, kind="weasel")
+    refused(card, "do not fit together", "weasel")
+
+
+@pytest.mark.parametrize("settings", [{}, {"min_intron": 2}, {"min_intron": "many"}, {"min_intron": 1000}])
+def test_a_grammar_with_introns_says_how_short_they_may_be(settings: dict[str, object], tmp_path: Path) -> None:
+    card = save_model(random_model(1, "eukaryote"), tmp_path)
+    rewrite(card, grammar=settings)
+    refused(card, "do not fit together", "min_intron" if settings.get("min_intron") != "many" else "many")

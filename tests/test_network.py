@@ -1,29 +1,17 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import NETWORK, random_codes, random_params, random_tables
+from tiny import GRAMMARS, NETWORKS, random_codes, random_params, random_tables
 
-from lstmhmm_bio.calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
+from lstmhmm_bio.calibration import Tables
 from lstmhmm_bio.hmm.emissions import scaled_likelihood_ratio
-from lstmhmm_bio.nn.hybrid import CANDIDATES_PER_64, Tracks, score_windows
-from lstmhmm_bio.nn.network import (
-    START_BINS,
-    START_FIRST,
-    START_LAST,
-    CodeMasks,
-    NetworkConfig,
-    NetworkParams,
-    codon_logits,
-    encode,
-    signals,
-    start_inputs,
-    start_scores,
-)
+from lstmhmm_bio.nn.hybrid import Tracks, score_windows
+from lstmhmm_bio.nn.network import CodeMasks, NetworkConfig, class_logits, signals
+from lstmhmm_bio.nn.sites import SITES
 from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
 from lstmhmm_bio.sequence import encode as codes_of
 
@@ -35,21 +23,32 @@ CODONS = {
     25: ({"TAA", "TAG"}, {"ATG", "GTG", "TTG"}),
     1: ({"TAA", "TAG", "TGA"}, {"ATG", "TTG"}),
 }
+KINDS = list(GRAMMARS)
 
-scored = jax.jit(score_windows, static_argnames="config")
-
-
-def score(codes: np.ndarray, tables: Tables, config: NetworkConfig = NETWORK, seed: int = 0) -> Tracks:
-    return jax.tree.map(np.asarray, scored(random_params(seed, config), config, codes, tables, STANDARD))
+scored = jax.jit(score_windows, static_argnames=("config", "grammar"))
 
 
-def few_starts(rng: np.random.Generator, length: int, *, unknown: float = 0.0) -> np.ndarray:
-    """Random codes whose start codons are fewer than the candidates that a window of this length may have."""
+def score(
+    codes: np.ndarray, tables: Tables, kind: str = "bacteria", seed: int = 0, config: NetworkConfig | None = None
+) -> Tracks:
+    grammar, config = GRAMMARS[kind], config or NETWORKS[kind]
+    params = random_params(seed, config, grammar)
+    return jax.tree.map(np.asarray, scored(params, config, grammar, codes, tables, STANDARD))
+
+
+def candidates(codes: np.ndarray, kind: str) -> dict[str, np.ndarray]:
+    """Where the sites may be, [..., time] each."""
+    grammar = GRAMMARS[kind]
+    marks = grammar.marks(codes, STANDARD)
+    return {site: (marks & bit) != 0 for site, bit in grammar.site_marks.items()}
+
+
+def few_sites(rng: np.random.Generator, length: int, kind: str, *, unknown: float = 0.0) -> np.ndarray:
+    """Random codes with no more candidates of each site than a window of this length may have."""
     while True:
         codes = random_codes(rng, length, unknown=unknown)
-        limit = max(8, length * CANDIDATES_PER_64 // 64)
-        text = (decode(codes), decode(reverse_complement(codes)))
-        if all(sum(s.count(codon) for codon in ("ATG", "GTG", "TTG")) <= limit for s in text):
+        found = candidates(np.stack([codes, reverse_complement(codes)]), kind)
+        if all(max(here.sum(1)) <= max(8, length * SITES[s].per_64 // 64) for s, here in found.items()):
             return codes
 
 
@@ -58,40 +57,49 @@ def assert_close(found: Tracks, expected: Tracks) -> None:
         np.testing.assert_allclose(a, b, atol=3e-4, rtol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize(("layers", "stride"), [(1, 6), (2, 3)])
-def test_reverse_complement_exchanges_the_strands(layers: int, stride: int) -> None:
+@pytest.mark.parametrize(("kind", "layers", "stride"), [("bacteria", 1, 6), ("bacteria", 2, 3), ("eukaryote", 1, 6)])
+def test_reverse_complement_exchanges_the_strands(kind: str, layers: int, stride: int) -> None:
     rng = np.random.default_rng(layers)
-    config = NetworkConfig(stride=stride, stem=8, hidden=4, layers=layers, head=6, start_head=6)
-    codes = np.stack([few_starts(rng, 180, unknown=0.02) for _ in range(2)])
+    config = replace(NETWORKS[kind], stride=stride, layers=layers)
+    codes = np.stack([few_sites(rng, 180, kind, unknown=0.02) for _ in range(2)])
     codes[1, 150:] = 4
     tables = random_tables(rng, 2)
-    given = score(codes, tables, config)
-    exchanged = score(np.stack([reverse_complement(c) for c in codes]), tables, config)
+    given = score(codes, tables, kind, config=config)
+    exchanged = score(np.stack([reverse_complement(c) for c in codes]), tables, kind, config=config)
     assert_close(exchanged, Tracks(*(np.roll(x, 2, axis=0) for x in given)))
-    assert np.abs(given.coding[0] - given.coding[2]).max() > 0.1
-    assert np.ptp(given.start[given.starts_here]) > 0.1
+    assert np.abs(given.classes[0] - given.classes[2]).max() > 0.1
+    for i, here in enumerate(_sites_here(given, kind)):
+        assert np.ptp(given.sites[..., i][here]) > 0.1
 
 
-@pytest.mark.parametrize(("length", "window"), [(60, 246), (121, 246), (240, 600)])
-def test_padding_changes_nothing(length: int, window: int) -> None:
+def _sites_here(tracks: Tracks, kind: str) -> list[np.ndarray]:
+    """By the marks: [rows, time] per site."""
+    return [(tracks.marks & bit) != 0 for bit in GRAMMARS[kind].site_marks.values()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "window"),
+    [("bacteria", 60, 246), ("bacteria", 121, 246), ("bacteria", 240, 600), ("eukaryote", 121, 246)],
+)
+def test_padding_changes_nothing(kind: str, length: int, window: int) -> None:
     rng = np.random.default_rng(length)
     shortest = -(-length // 6) * 6
-    codes = few_starts(rng, length)
+    codes = few_sites(rng, length, kind)
     codes[length // 2] = 4  # an unknown base of the sequence is no padding, and no different
     tables = random_tables(rng, 1)
 
     def padded_to(size: int) -> Tracks:
-        tracks = score(np.pad(codes, (0, size - length), constant_values=4)[None], tables)
+        tracks = score(np.pad(codes, (0, size - length), constant_values=4)[None], tables, kind)
         return Tracks(*(np.stack([x[0, :length], x[1, size - length :]]) for x in tracks))
 
     alone, padded = padded_to(shortest), padded_to(window)
-    assert alone.starts_here.any(axis=1).all()
+    assert all(here.any(axis=1).all() for here in _sites_here(alone, kind))
     assert_close(padded, alone)
 
 
 def test_windows_of_a_batch_do_not_meet() -> None:
     rng = np.random.default_rng(1)
-    codes, tables = np.stack([few_starts(rng, 120) for _ in range(3)]), random_tables(rng, 3)
+    codes, tables = np.stack([few_sites(rng, 120, "bacteria") for _ in range(3)]), random_tables(rng, 3)
     together = score(codes, tables)
     for row in range(3):
         alone = score(codes[row : row + 1], Tables(*(x[row : row + 1] for x in tables)))
@@ -122,37 +130,61 @@ def test_codon_signals_by_strings(number: int) -> None:
 
 def test_start_scores_appear_at_start_codons_alone() -> None:
     rng = np.random.default_rng(2)
-    codes = few_starts(rng, 240, unknown=0.01)[None]
+    codes = few_sites(rng, 240, "bacteria", unknown=0.01)[None]
     tracks = score(codes, random_tables(rng, 1))
-    np.testing.assert_array_equal(tracks.start != 0, tracks.starts_here)
-    assert tracks.starts_here.sum() > 4
+    texts = decode(codes[0]), decode(reverse_complement(codes[0]))
+    starts = np.array([[s[t : t + 3] in ("ATG", "GTG", "TTG") for t in range(240)] for s in texts])
+    np.testing.assert_array_equal(tracks.sites[..., 0] != 0, starts)
+    assert starts.sum() > 4
+
+
+def test_site_scores_appear_at_their_sites_alone() -> None:
+    rng = np.random.default_rng(2)
+    codes = few_sites(rng, 240, "eukaryote", unknown=0.01)
+    tracks = score(codes[None], random_tables(rng, 1), "eukaryote")
+    for row, text in enumerate((decode(codes), decode(reverse_complement(codes)))):
+        ends = [text[max(t - 2, 0) : t + 1] for t in range(240)]
+        expected = [
+            [text[t : t + 3] in ("ATG", "GTG", "TTG") for t in range(240)],  # of the code given, not of the grammar
+            [end in ("TAA", "TAG", "TGA") for end in ends],
+            [text[t : t + 2] == "GT" or text[t : t + 3] == "GCA" for t in range(240)],
+            [end[-2:] == "AG" for end in ends],
+        ]
+        np.testing.assert_array_equal(tracks.sites[row] != 0, np.array(expected).T)
+    assert tracks.sites.any(axis=1).all()
 
 
 def test_surplus_start_codons_score_nothing() -> None:
     codes = np.tile(codes_of("ATG"), 64)[None]
     tracks = score(codes, random_tables(np.random.default_rng(3), 1))
-    limit = 192 * CANDIDATES_PER_64 // 64
-    np.testing.assert_array_equal(np.flatnonzero(tracks.start[0]), np.arange(0, 3 * limit, 3))
+    limit = 192 * SITES["start"].per_64 // 64
+    np.testing.assert_array_equal(np.flatnonzero(tracks.sites[0]), np.arange(0, 3 * limit, 3))
 
 
-def test_unknown_sequence_scores_nothing() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_unknown_sequence_scores_nothing(kind: str) -> None:
     codes = np.full((1, 60), 4, np.uint8)
-    tracks = score(codes, random_tables(np.random.default_rng(4), 1))
-    assert not tracks.coding.any()
-    assert not tracks.start.any()
+    tracks = score(codes, random_tables(np.random.default_rng(4), 1), kind)
+    assert not tracks.classes.any()
+    assert not tracks.sites.any()
 
 
-def test_coding_is_the_scaled_ratio_of_the_logits() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_class_scores_are_the_scaled_ratio_of_the_logits(kind: str) -> None:
+    """Temperature and bias are those of the class' group: of introns others than of codon positions."""
     rng = np.random.default_rng(5)
-    params = random_params(5)._replace(
-        log_temperature=np.log(np.float32(0.2)), coding_bias=np.float32(-0.1), frequency=np.float32([0.2, 0.1, 0.3])
+    groups = np.array([0, 0, 0, 1][: NETWORKS[kind].classes])
+    temperature, bias = np.float32([0.2, 0.6])[: groups[-1] + 1], np.float32([-0.1, 0.3])[: groups[-1] + 1]
+    frequency = np.float32([0.2, 0.1, 0.3, 0.4])[: len(groups)]
+    params = random_params(5, NETWORKS[kind], GRAMMARS[kind])._replace(
+        log_temperature=np.log(temperature), class_bias=bias, frequency=frequency
     )
-    tracks = scored(params, NETWORK, random_codes(rng, 60)[None], random_tables(rng, 1), STANDARD)
+    codes, tables = random_codes(rng, 60)[None], random_tables(rng, 1)
+    tracks = scored(params, NETWORKS[kind], GRAMMARS[kind], codes, tables, STANDARD)
     posterior = 1 / (1 + np.exp(-np.asarray(tracks.logits, np.float64)))
-    frequency = np.array([0.2, 0.1, 0.3])
     # Bayes: p(x | c) / p(x | not c) = p(c | x) / p(not c | x) * p(not c) / p(c)
     ratio = posterior / (1 - posterior) * (1 - frequency) / frequency
-    np.testing.assert_allclose(tracks.coding, 0.2 * np.log(ratio) - 0.1, atol=1e-5)
+    np.testing.assert_allclose(tracks.classes, temperature[groups] * np.log(ratio) + bias[groups], atol=1e-5)
 
 
 def test_scaled_likelihood_ratio_of_the_prior_itself_is_zero() -> None:
@@ -162,65 +194,14 @@ def test_scaled_likelihood_ratio_of_the_prior_itself_is_zero() -> None:
     np.testing.assert_allclose(scaled_likelihood_ratio(logits + 2, frequency, np.float32(0.3)), 0.6, atol=1e-6)
 
 
-def test_start_model_sees_what_it_should() -> None:
-    """Its input, rebuilt one candidate and one number at a time, through a first layer that lets one input pass."""
-    rng = np.random.default_rng(6)
-    codes, tables = random_codes(rng, 240, unknown=0.02)[None], random_tables(rng, 1)
-    config, params = NETWORK, random_params(6).network
-    s = signals(codes, tables, STANDARD)
-    features = encode(params, config, s, tables.summary)
-    coding = rng.normal(size=(2, 240, 3)).astype(np.float32) * (np.asarray(s.codes) < 4)[..., None]
-    candidates = np.array([[3, 50, 117, 239], [0, 31, 60, 200]])
-    width = start_inputs(config)
-    # relu(x) - relu(-x) = x: the model as a probe of single inputs
-    probe = jax.jit(
-        jax.vmap(
-            lambda unit: start_scores(
-                _probe(params, unit), config, s, tables, features, jnp.asarray(coding), candidates
-            ),
-            out_axes=-1,
-        )
-    )
-    found = np.asarray(probe(np.eye(width, dtype=np.float32)))
-    for row in range(2):
-        for k, at in enumerate(candidates[row]):
-            expected = _start_input(np.asarray(s.codes[row]), tables, coding[row], np.asarray(features)[:, row], at)
-            np.testing.assert_allclose(found[row, k], expected, atol=2e-4)
-
-
-def _probe(params: NetworkParams, unit: jax.Array) -> NetworkParams:
-    first, second, last = (jax.tree.map(jnp.zeros_like, layer) for layer in params.start)
-    first = first._replace(w=first.w.at[:, 0].set(unit).at[:, 1].set(-unit))
-    second = second._replace(w=second.w.at[0, 0].set(1).at[1, 1].set(1))
-    last = last._replace(w=last.w.at[0, 0].set(1).at[1, 0].set(-1))
-    return params._replace(start=(first, second, last))
-
-
-def _start_input(codes: np.ndarray, tables: Tables, coding: np.ndarray, features: np.ndarray, at: int) -> np.ndarray:
-    length = len(codes)
-    base = lambda t: int(codes[t]) if 0 <= t < length else 4  # noqa: E731
-    out: list[float] = []
-    for t in range(at + START_FIRST, at + START_LAST + 1):
-        out += [float(base(t) == b) for b in range(4)]
-    out += [tables.context[0, j, base(at + PWM_FIRST + j)] for j in range(PWM_WIDTH)]
-    for t in range(at + UPSTREAM_FIRST, at + UPSTREAM_LAST + 1):
-        pentamer = [base(t + j) for j in range(5)]
-        index = int("".join(map(str, pentamer)), 4) if max(pentamer) < 4 and t >= 0 else 1024
-        out.append(tables.upstream[0, index])
-    for first, last in pairwise(START_BINS):
-        inside = [t for t in range(at + first, at + last) if 0 <= t < length and codes[t] < 4]
-        for frame in range(3):  # the candidate's own, then the two others
-            values = [coding[t, (t - at - frame) % 3] for t in inside]
-            out.append(float(np.mean(values)) if values else 0.0)
-    return np.array([*out, *tables.summary[0], *features[at // NETWORK.stride]])
-
-
-def test_every_base_of_a_step_has_its_own_logits() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_base_of_a_step_has_its_own_logits(kind: str) -> None:
     rng = np.random.default_rng(7)
-    params = random_params(7).network
-    features = rng.normal(size=(5, 2, 2 * NETWORK.hidden)).astype(np.float32)
-    logits = np.asarray(codon_logits(params, NETWORK, features))
-    assert logits.shape == (2, 30, 3)
+    config = NETWORKS[kind]
+    params = random_params(7, config, GRAMMARS[kind]).network
+    features = rng.normal(size=(5, 2, 2 * config.hidden)).astype(np.float32)
+    logits = np.asarray(class_logits(params, config, features))
+    assert logits.shape == (2, 30, config.classes)
     hidden, out = params.head
     for step in range(5):
         y = np.maximum(features[step] @ hidden.w + hidden.b, 0) @ out.w + out.b

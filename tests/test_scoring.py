@@ -49,14 +49,14 @@ def tracks(records: list[Record], tables_of: Callable[[Record], Tables]) -> list
 
 
 def assert_identical(found: Tracks, expected: Tracks) -> None:
-    np.testing.assert_array_equal(found.coding, expected.coding)
-    np.testing.assert_array_equal(found.start, expected.start)
+    np.testing.assert_array_equal(found.classes, expected.classes)
+    np.testing.assert_array_equal(found.sites, expected.sites)
 
 
 def test_tracks_have_the_records_shapes(tracks: list[Tracks]) -> None:
-    assert [t.coding.shape for t in tracks] == [(2, n, 3) for n in LENGTHS]
-    assert [t.start.shape for t in tracks] == [(2, n) for n in LENGTHS]
-    assert all(t.coding.dtype == t.start.dtype == np.int16 for t in tracks)
+    assert [t.classes.shape for t in tracks] == [(2, n, 3) for n in LENGTHS]
+    assert [t.sites.shape for t in tracks] == [(2, n, 1) for n in LENGTHS]
+    assert all(t.classes.dtype == t.sites.dtype == np.int16 for t in tracks)
 
 
 def test_a_record_alone_or_among_others(
@@ -86,23 +86,23 @@ def network_scores(codes: np.ndarray, tables: Tables) -> tuple[np.ndarray, np.nd
     """Straight from the network: both strands, each in its own orientation, without windows."""
     padded = np.pad(codes, (0, -len(codes) % 6), constant_values=4)
     one = Tables(*(x[None] for x in tables))
-    out = jax.jit(score_windows, static_argnames="config")(
-        MODEL.params, MODEL.config, padded[None], one, CodeMasks.of(CODE)
+    out = jax.jit(score_windows, static_argnames=("config", "grammar"))(
+        MODEL.params, MODEL.config, MODEL.grammar, padded[None], one, CodeMasks.of(CODE)
     )
     n = len(codes)
-    coding, start = np.asarray(out.coding), np.asarray(out.start)
+    classes, sites = np.asarray(out.classes), np.asarray(out.sites)
     end = len(padded)
-    return np.stack([coding[0, :n], coding[1, end - n :]]), np.stack([start[0, :n], start[1, end - n :]])
+    return np.stack([classes[0, :n], classes[1, end - n :]]), np.stack([sites[0, :n], sites[1, end - n :]])
 
 
 @pytest.mark.parametrize("i", [0, 3])
 def test_short_records_are_scored_as_they_are(
     i: int, records: list[Record], tables_of: Callable[[Record], Tables], tracks: list[Tracks]
 ) -> None:
-    coding, start = network_scores(records[i].codes, tables_of(records[i]))
-    np.testing.assert_allclose(tracks[i].coding / UNITS, coding, atol=2e-3)
-    np.testing.assert_allclose(tracks[i].start / UNITS, start, atol=5e-3)
-    assert np.abs(start).max() > 0.1
+    classes, sites = network_scores(records[i].codes, tables_of(records[i]))
+    np.testing.assert_allclose(tracks[i].classes / UNITS, classes, atol=2e-3)
+    np.testing.assert_allclose(tracks[i].sites / UNITS, sites, atol=5e-3)
+    assert np.abs(sites).max() > 0.1
 
 
 def test_long_records_are_scored_window_by_window(
@@ -111,11 +111,11 @@ def test_long_records_are_scored_window_by_window(
     record, found = records[4], tracks[4]
     length = len(record)
     first, second = windows_of(0, length)
-    coding, start = network_scores(record.codes[: CORE + FLANK], tables_of(record))
-    np.testing.assert_allclose(found.coding[0, :CORE] / UNITS, coding[0, :CORE], atol=2e-3)
-    np.testing.assert_allclose(found.start[1, length - CORE :] / UNITS, start[1, FLANK:], atol=5e-3)
-    coding, start = network_scores(record.codes[second.start :], tables_of(record))
-    np.testing.assert_allclose(found.coding[1, : length - CORE] / UNITS, coding[1, : length - CORE], atol=2e-3)
+    classes, sites = network_scores(record.codes[: CORE + FLANK], tables_of(record))
+    np.testing.assert_allclose(found.classes[0, :CORE] / UNITS, classes[0, :CORE], atol=2e-3)
+    np.testing.assert_allclose(found.sites[1, length - CORE :] / UNITS, sites[1, FLANK:], atol=5e-3)
+    classes, sites = network_scores(record.codes[second.start :], tables_of(record))
+    np.testing.assert_allclose(found.classes[1, : length - CORE] / UNITS, classes[1, : length - CORE], atol=2e-3)
     assert first.core_end == second.core_start == CORE
 
 
@@ -123,9 +123,9 @@ def test_unknown_bases_score_nothing(tables_of: Callable[[Record], Tables]) -> N
     codes = random_codes(np.random.default_rng(5), 600)
     codes[200:300] = 4
     tracks = Scorer(MODEL, CODE)([Record("r0", codes)], tables_of)[0]
-    assert not tracks.coding[0, 200:300].any()
-    assert not tracks.coding[1, reverse_complement(codes) == 4].any()
-    assert (tracks.coding[0, :200] != 0).mean() > 0.99
+    assert not tracks.classes[0, 200:300].any()
+    assert not tracks.classes[1, reverse_complement(codes) == 4].any()
+    assert (tracks.classes[0, :200] != 0).mean() > 0.99
 
 
 def test_no_records(tables_of: Callable[[Record], Tables]) -> None:

@@ -1,4 +1,4 @@
-"""A tiny network, random tables and random sequences for tests of everything around the network."""
+"""Tiny networks, random tables and random sequences for tests of everything around the network."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ import jax
 import numpy as np
 
 from lstmhmm_bio.calibration import GC_GRID, PWM_WIDTH, Counts, Prior, Tables
-from lstmhmm_bio.hmm.grammars.bacteria import INITIAL_WEIGHTS
+from lstmhmm_bio.hmm.grammars import bacteria, decoding_grammar, eukaryote
+from lstmhmm_bio.hmm.grammars.grammar import Grammar
 from lstmhmm_bio.model import Model
 from lstmhmm_bio.nn.hybrid import HybridParams, init_hybrid
 from lstmhmm_bio.nn.network import NetworkConfig
 from lstmhmm_bio.sequence import Codes
 
-NETWORK = NetworkConfig(stride=6, stem=8, hidden=4, head=6, start_head=6)
+NETWORK = NetworkConfig(stride=6, stem=8, hidden=4, head=6, site_head=6)
+#: by kind of grammar
+NETWORKS = {
+    "bacteria": NETWORK,
+    "eukaryote": NetworkConfig(
+        stride=6, stem=8, hidden=4, head=6, site_head=6, classes=4, sites=("start", "stop", "donor", "acceptor")
+    ),
+}
+GRAMMARS = {"bacteria": bacteria.GRAMMAR, "eukaryote": eukaryote.TRAINING}
+#: what a card says of the grammar
+SETTINGS = {"bacteria": {}, "eukaryote": {"min_intron": 5}}
 
 
 def random_codes(rng: np.random.Generator, length: int, *, unknown: float = 0.0) -> Codes:
@@ -21,16 +32,18 @@ def random_codes(rng: np.random.Generator, length: int, *, unknown: float = 0.0)
     return codes
 
 
-def random_params(seed: int, network: NetworkConfig = NETWORK) -> HybridParams:
+def random_params(seed: int, network: NetworkConfig = NETWORK, grammar: Grammar = bacteria.GRAMMAR) -> HybridParams:
     """Random weights, biases too, large enough for scores that tell sequences apart."""
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda key: init_hybrid(key, network), jax.random.key(0)).network
+    shapes = jax.eval_shape(lambda key: init_hybrid(key, network, grammar), jax.random.key(0))
     return HybridParams(
-        jax.tree.map(lambda x: (rng.normal(size=x.shape) / max(x.shape[0], 3) ** 0.5).astype(np.float32), shapes),
-        np.float32(-1.0),
-        np.float32(0.0),
-        np.full(3, 0.15, np.float32),
-        {name: np.float32(value) for name, value in INITIAL_WEIGHTS.items()},
+        jax.tree.map(
+            lambda x: (rng.normal(size=x.shape) / max(x.shape[0], 3) ** 0.5).astype(np.float32), shapes.network
+        ),
+        np.full(shapes.log_temperature.shape, -1.0, np.float32),
+        np.zeros(shapes.class_bias.shape, np.float32),
+        np.full(network.classes, 0.15, np.float32),
+        {name: np.float32(value) for name, value in grammar.initial_weights.items()},
     )
 
 
@@ -50,9 +63,12 @@ def random_tables(rng: np.random.Generator, n: int) -> Tables:
     return Tables(table(4097), table(1025), table(PWM_WIDTH, 5), rng.normal(size=(n, 3)).astype(np.float32))
 
 
-def random_model(seed: int, network: NetworkConfig = NETWORK) -> Model:
+def random_model(seed: int, kind: str = "bacteria") -> Model:
     """A model that finds genes of its own imagination."""
     rng = np.random.default_rng(seed)
     counts = [random_counts(rng) for _ in range(2)]
     prior = Prior.fit(counts, [GC_GRID[0] / 100, GC_GRID[-1] / 100])
-    return Model("tiny", network, random_params(seed, network), prior, {"version": "7", "training": {"steps": 0}})
+    network, settings = NETWORKS[kind], SETTINGS[kind]
+    grammar = decoding_grammar(kind, settings)
+    card = {"version": "7", "training": {"steps": 0}, **({"grammar": settings} if settings else {})}
+    return Model("tiny", network, grammar, random_params(seed, network, grammar), prior, card)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import UsageError
-from ..hmm.grammars import decoding_grammar, training_grammar
+from ..hmm.grammars import decoding_grammar, eukaryote, training_grammar
 from ..model import Model, load_model, save_model
 from ..nn.network import NetworkConfig
 from .dataset import Batch, LabeledGenome, WindowSampler
@@ -129,7 +129,7 @@ def fit(
             "genomes": [_entry(g) for g in labelled],
         },
     }
-    settings = _grammar_settings(labelled)
+    settings = _grammar_settings(grammar.kind, labelled)
     if settings:
         card["grammar"] = settings
     if earlier:
@@ -139,10 +139,13 @@ def fit(
     return save_model(Model(name, config, decoding, weights, sampler.prior, card), folder)
 
 
-def _grammar_settings(genomes: list[LabeledGenome]) -> dict[str, Any]:
+def _grammar_settings(kind: str, genomes: list[LabeledGenome]) -> dict[str, Any]:
     """What the grammar of the finished model learns from the labels: the shortest intron but one in a thousand."""
+    if kind != "eukaryote":
+        return {}
     introns = np.sort(np.concatenate([np.array(g.introns, int) for g in genomes]))
-    return {"min_intron": int(introns[len(introns) // 1000])} if len(introns) else {}
+    shortest = int(introns[len(introns) // 1000]) if len(introns) else eukaryote.SHORTEST_INTRON
+    return {"min_intron": min(shortest, eukaryote.LONGEST_MINIMUM)}
 
 
 def _entry(genome: LabeledGenome) -> dict[str, Any]:

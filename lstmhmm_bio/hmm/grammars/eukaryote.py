@@ -28,12 +28,15 @@ from numpy.typing import NDArray
 
 from ...sequence import EUKARYOTIC_STARTS
 from ..graph import Edge, Graph
+from ..viterbi import MAX_STATES
 from .grammar import Array, Grammar, Segments, bit_set, codons, shifted
 
 #: phase of each kind of intron; the first three are all there is without memory
 KINDS = {"0": 0, "1": 1, "2": 2, "1t": 1, "2a": 2, "2g": 2}
 #: donor, one loop base and acceptor
 SHORTEST_INTRON = 3
+#: with memory 13 states hold no intron, and each kind of intron takes its minimum and one more
+LONGEST_MINIMUM = (MAX_STATES - 13) // len(KINDS) - 1
 #: initial values of the tied transition weights (natural log scale); training fits them
 INITIAL_WEIGHTS = {
     "stay": 0.0,  # fixed point of reference: every other weight is relative to it
@@ -163,10 +166,10 @@ def grammar(min_intron: int = SHORTEST_INTRON, *, memory: bool = False) -> Gramm
         memory: keep codons that an intron cuts from completing a stop codon.
 
     Raises:
-        ValueError: `min_intron` below `SHORTEST_INTRON`.
+        ValueError: `min_intron` below `SHORTEST_INTRON` or above `LONGEST_MINIMUM`.
     """
-    if min_intron < SHORTEST_INTRON:
-        raise ValueError(f"min_intron is {min_intron}, at least {SHORTEST_INTRON} is needed")
+    if not SHORTEST_INTRON <= min_intron <= LONGEST_MINIMUM:
+        raise ValueError(f"min_intron is {min_intron}; it must be {SHORTEST_INTRON} to {LONGEST_MINIMUM}")
     kinds = list(KINDS)[: len(KINDS) if memory else 3]
     chain = min_intron - SHORTEST_INTRON
     states = _states(kinds, chain)
@@ -314,7 +317,8 @@ def lattice(length: int, chains: list[Segments], marks: NDArray[np.uint16]) -> t
 
     Returns:
         [length] bit sets over the states, and the indices of the transcripts that the grammar cannot represent
-        (overlaps, unusual splice sites, a cut start or stop codon, introns too short); their bases allow anything.
+        (overlaps, no base between two genes, unusual splice sites, a cut start or stop codon, introns too short);
+        their bases allow anything.
     """
     index = TRAINING.graph.index
     allowed = np.full(length, 1 << index["I"], np.uint32)
@@ -322,8 +326,10 @@ def lattice(length: int, chains: list[Segments], marks: NDArray[np.uint16]) -> t
     left_out: list[int] = []
     for i in sorted(range(len(chains)), key=lambda i: chains[i][0]):
         roles = _roles(chains[i], marks)
-        span = slice(chains[i][0][0], chains[i][-1][1])
-        if roles is None or taken[span].any():
+        first, end = chains[i][0][0], chains[i][-1][1]
+        span = slice(first, end)
+        # at least one base lies between two genes
+        if roles is None or taken[max(first - 1, 0) : end].any():
             left_out.append(i)
         else:
             allowed[span] = roles

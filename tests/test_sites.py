@@ -1,0 +1,92 @@
+"""The site models: what each sees of its candidates' surroundings."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import random_codes, random_tables
+
+from lstmhmm_bio.calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
+from lstmhmm_bio.nn.sites import BINS, SITES, Site, SiteParams, init_site, kmers, site_scores
+from lstmhmm_bio.sequence import kmer_indices
+
+HIDDEN, WIDTH, STRIDE, TIME = 4, 6, 6, 240
+
+
+@pytest.mark.parametrize(("name", "classes"), [("start", 3), ("start", 4), ("stop", 4), ("donor", 4), ("acceptor", 5)])
+def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
+    """Its input, rebuilt one candidate and one number at a time, through a first layer that lets one input pass."""
+    rng = np.random.default_rng(classes)
+    codes, tables = np.stack([random_codes(rng, TIME, unknown=0.02) for _ in range(2)]), random_tables(rng, 2)
+    features = rng.normal(size=(TIME // STRIDE, 2, 2 * HIDDEN)).astype(np.float32)
+    scores = rng.normal(size=(2, TIME, classes)).astype(np.float32) * (codes < 4)[..., None]
+    candidates = np.array([[3, 50, 117, 239], [0, 31, 60, 200]])
+    params = init_site(jax.random.key(0), SITES[name], classes, HIDDEN, WIDTH)
+    inputs = len(params[0].w)
+
+    # relu(x) - relu(-x) = x: the model as a probe of single inputs
+    def probe(unit: jax.Array) -> jax.Array:
+        return site_scores(_probe(params, unit), SITES[name], codes, tables, features, jnp.asarray(scores), candidates)
+
+    found = np.asarray(jax.jit(jax.vmap(probe, out_axes=-1))(np.eye(inputs, dtype=np.float32)))
+    for row in range(2):
+        own = Tables(*(x[row] for x in tables))
+        for k, at in enumerate(candidates[row]):
+            expected = _input(SITES[name], codes[row], own, scores[row], features[:, row], at)
+            np.testing.assert_allclose(found[row, k], expected, atol=2e-4)
+
+
+def _probe(params: SiteParams, unit: jax.Array) -> SiteParams:
+    first, second, last = (jax.tree.map(jnp.zeros_like, layer) for layer in params)
+    first = first._replace(w=first.w.at[:, 0].set(unit).at[:, 1].set(-unit))
+    second = second._replace(w=second.w.at[0, 0].set(1).at[1, 1].set(1))
+    return first, second, last._replace(w=last.w.at[0, 0].set(1).at[1, 0].set(-1))
+
+
+def _input(
+    site: Site, codes: np.ndarray, tables: Tables, scores: np.ndarray, features: np.ndarray, at: int
+) -> np.ndarray:
+    length = len(codes)
+    base = lambda t: int(codes[t]) if 0 <= t < length else 4  # noqa: E731
+    out: list[float] = []
+    for t in range(at + site.first, at + site.last + 1):
+        out += [float(base(t) == b) for b in range(4)]
+    if site.calibrated:
+        out += [tables.context[j, base(at + PWM_FIRST + j)] for j in range(PWM_WIDTH)]
+        for t in range(at + UPSTREAM_FIRST, at + UPSTREAM_LAST + 1):
+            pentamer = [base(t + j) for j in range(5)]
+            index = int("".join(map(str, pentamer)), 4) if max(pentamer) < 4 and t >= 0 else 1024
+            out.append(tables.upstream[index])
+    for first, last in pairwise(BINS):
+        inside = [t for t in range(at + first, at + last) if 0 <= t < length and codes[t] < 4]
+
+        def mean(values: list[float]) -> float:
+            return float(np.mean(values)) if values else 0.0
+
+        # codon positions in the candidate's own frame, then in the two others; then the other classes
+        out += [mean([scores[t, (t - at - frame) % 3] for t in inside]) for frame in range(3)]
+        out += [mean([scores[t, c] for t in inside]) for c in range(3, scores.shape[1])]
+    return np.array([*out, *tables.summary, *features[at // STRIDE]])
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_initial_scores_are_finite_and_differ(name: str) -> None:
+    rng = np.random.default_rng(1)
+    codes, tables = random_codes(rng, TIME)[None], random_tables(rng, 1)
+    features = rng.normal(size=(TIME // STRIDE, 1, 2 * HIDDEN)).astype(np.float32)
+    params = init_site(jax.random.key(1), SITES[name], 4, HIDDEN, WIDTH)
+    candidates = np.array([[0, 7, 100, 239, 240, 1000]])  # the last two are padding
+    scores = site_scores(params, SITES[name], codes, tables, features, jnp.zeros((1, TIME, 4)), candidates)
+    assert np.isfinite(scores).all()
+    assert np.ptp(scores[0, :4]) > 1e-4
+
+
+@pytest.mark.parametrize(("length", "k"), [(1, 3), (40, 3), (40, 5), (40, 6), (6, 6)])
+def test_kmers_are_those_of_the_sequence(length: int, k: int) -> None:
+    codes = np.stack([random_codes(np.random.default_rng(seed), length, unknown=0.05) for seed in range(8)])
+    expected = np.stack([kmer_indices(row, k) for row in codes])
+    np.testing.assert_array_equal(kmers(codes, k), np.where(expected < 0, 4**k, expected))

@@ -26,6 +26,7 @@ COMMANDS = {
     "segment": "Partition every sequence into labelled regions (BED).",
     "score": "Score how anomalous every part of a genome is (bedGraph, bigWig, BED).",
     "plot": "Draw a region: genes, segments, scores, read depth (SVG, PNG, PDF).",
+    "embed": "Write the LSTM's features per base, window or record (npz, Parquet).",
     "calibrate": "Estimate a genome's own codon usage and start signals, for --calibration.",
     "merge": "Join the outputs of shards, or of single records, as those of one run.",
     "train": "Train a model on annotated genomes.",
@@ -135,16 +136,29 @@ def _drop_unwritable() -> None:
 def _signals_raise() -> Iterator[None]:
     """Signals that end a process become `Stopped`, so that temporary files are removed on the way out.
 
-    Those that are ignored (nohup, jobs of a script in the background) stay so.
+    Those that are ignored (nohup, jobs of a script in the background) stay so. Callbacks of the interpreter (those of
+    garbage collection, say) swallow exceptions; one swallowed there is raised again a moment later.
     """
 
     def stop(number: int, frame: object) -> None:
         raise Stopped(number)
 
+    def swallowed(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, Stopped):
+            number = unraisable.exc_value.number
+            signal.signal(signal.SIGALRM, lambda *_: stop(number, None))
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            hook(unraisable)
+
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {s: signal.signal(s, stop) for s in signals if signal.getsignal(s) is not signal.SIG_IGN}
+    before[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
+    hook, sys.unraisablehook = sys.unraisablehook, swallowed
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)

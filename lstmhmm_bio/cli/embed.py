@@ -1,0 +1,79 @@
+"""`lstmhmm embed`: features of the LSTM, for models of others."""
+
+from __future__ import annotations
+
+import click
+
+from .options import GroupedCommand, calibration_options, input_options, model_options, option, running_options
+from .session import Progress, calibration_for, input_of, note, start_annotator
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("genome")
+@input_options
+@option("Output", "-o", "--output", required=True, metavar="FILE", help="Named .npz (NumPy) or .parquet.")
+@option(
+    "Output",
+    "--per",
+    default="window",
+    show_default=True,
+    type=click.Choice(["base", "window", "record"]),
+    help="What a row stands for; windows and records have the mean of their bases.",
+)
+@option("Output", "--window", default=1000, show_default=True, type=click.IntRange(1), metavar="NT", help="Window.")
+@model_options
+@calibration_options
+@running_options
+def embed(
+    genome: str,
+    region: str | None,
+    reference: str | None,
+    output: str,
+    per: str,
+    window: int,
+    model: str,
+    genetic_code: int | None,
+    calibration: str | None,
+    meta: bool,
+    threads: int,
+    device: str,
+    no_cache: bool,
+    quiet: bool,
+) -> None:
+    """Write what the LSTM knows of every base, window or record of GENOME.
+
+    Rows have the record, start, end (0-based, half-open) and the hidden states of both readings, along the forward and
+    along the reverse strand. Inputs are those of `annotate`.
+
+    \b
+    lstmhmm embed genome.fa --per window --window 1000 -o features.npz
+    """  # noqa: D301  (the escape is Click's: no re-wrapping)
+    from ..io import OutputSet, ensure_distinct, read_records
+
+    ensure_distinct([p for p in (genome, calibration, reference) if p], [output])
+    with input_of(genome) as path, OutputSet() as outputs:
+        handle = outputs.open(output)
+        annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
+        from ..embed import Embedder
+        from ..io.embeddings import embeddings_writer
+
+        writer = embeddings_writer(output, handle.buffer)
+        annotator, tables = calibration_for(
+            annotator,
+            path,
+            region=region,
+            reference=reference,
+            file=calibration,
+            meta=meta,
+            choose_code=genetic_code is None,
+            quiet=quiet,
+        )
+        embedder = Embedder(annotator.model, genetic_code=annotator.code.number)
+        rows = 0
+        with Progress("embed", quiet=quiet) as progress:
+            records = progress.over(read_records(path, region=region, reference=reference))
+            for chunk in embedder.embed(records, tables, per=per, window=window):  # type: ignore[arg-type]
+                writer.write(chunk)
+                rows += len(chunk.starts)
+        writer.close()
+    note(f"{output}: {rows:,} rows of {embedder.width} features", quiet=quiet)

@@ -1,0 +1,144 @@
+"""Features out: npz (NumPy) and Parquet, written as they come."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from ..embed import Chunk
+from ..errors import UsageError
+
+FORMATS = (".npz", ".parquet")
+
+
+class EmbeddingsWriter(Protocol):
+    """Takes chunks in order; `close` completes the file."""
+
+    def write(self, chunk: Chunk) -> None: ...
+    def close(self) -> None: ...
+
+
+def embeddings_writer(path: str, handle: IO[bytes]) -> EmbeddingsWriter:
+    """The writer for a file of this name.
+
+    Raises:
+        UsageError: no such format, or it needs a package that is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise UsageError(f"{path}: features are written as {' or '.join(FORMATS)}; name the output so")
+    return NpzWriter(handle) if suffix == ".npz" else ParquetWriter(handle)
+
+
+class NpzWriter:
+    """Arrays ``features`` [rows, features], ``start`` and ``end`` [rows], ``record`` [rows] index into ``records``.
+
+    An array's shape stands before its values, so that they wait in temporary files until all are there.
+    """
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle = handle
+        self._names: dict[str, int] = {}
+        self._columns = {name: _Column() for name in ("features", "record", "start", "end")}
+
+    def write(self, chunk: Chunk) -> None:
+        index = self._names.setdefault(chunk.seqid, len(self._names))
+        columns = self._columns
+        columns["features"].append(chunk.features)
+        columns["record"].append(np.full(len(chunk.starts), index, np.int32))
+        columns["start"].append(chunk.starts)
+        columns["end"].append(chunk.ends)
+
+    def close(self) -> None:
+        with zipfile.ZipFile(self._handle, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for name, column in self._columns.items():
+                with archive.open(_member(name), "w", force_zip64=True) as member:
+                    column.copy_to(member)
+            with archive.open(_member("records"), "w") as member:
+                np.save(member, np.array(list(self._names), np.str_), allow_pickle=False)
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """Without the time of the run: equal features, equal bytes."""
+    return zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+
+
+class _Column:
+    """Rows of one array in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="lstmhmm_")  # noqa: SIM115  (closed when it is collected)
+        self._rows = 0
+        self._like = np.zeros(0)
+
+    def append(self, values: np.ndarray) -> None:
+        self._rows += len(values)
+        self._like = values[:0]
+        self._file.write(np.ascontiguousarray(values).data)
+
+    def copy_to(self, target: IO[bytes]) -> None:
+        header = {"descr": self._like.dtype.str, "fortran_order": False, "shape": (self._rows, *self._like.shape[1:])}
+        head = io.BytesIO()
+        np.lib.format.write_array_header_2_0(head, header)
+        target.write(head.getvalue())
+        self._file.seek(0)
+        while block := self._file.read(1 << 22):
+            target.write(block)
+        self._file.close()
+
+
+class ParquetWriter:
+    """Columns ``record``, ``start``, ``end`` and ``features`` (a list of fixed size).
+
+    Raises:
+        UsageError: pyarrow is not installed.
+    """
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError:
+            raise UsageError(
+                "Parquet output needs another package; install it with: pip install 'lstmhmm-bio[parquet]'"
+            ) from None
+        self._arrow, self._handle = pyarrow, handle
+        self._writer: Any = None
+        self._waiting: list[Chunk] = []
+        self._values = 0
+
+    def write(self, chunk: Chunk) -> None:
+        self._waiting.append(chunk)
+        self._values += chunk.features.size
+        if self._values >= 1 << 23:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        if self._writer is None:  # no rows at all
+            self._write(self._table([], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 1), np.float32)))
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        names = [c.seqid for c in self._waiting for _ in range(len(c.starts))]
+        columns = (np.concatenate([getattr(c, name) for c in self._waiting]) for name in ("starts", "ends", "features"))
+        self._write(self._table(names, *columns))
+        self._waiting, self._values = [], 0
+
+    def _table(self, names: list[str], starts: np.ndarray, ends: np.ndarray, features: np.ndarray) -> Any:
+        arrow = self._arrow
+        values = arrow.FixedSizeListArray.from_arrays(arrow.array(features.reshape(-1)), features.shape[1])
+        columns = {"record": arrow.array(names, arrow.string()), "start": starts, "end": ends, "features": values}
+        return arrow.table(columns)
+
+    def _write(self, table: Any) -> None:
+        if self._writer is None:
+            self._writer = self._arrow.parquet.ParquetWriter(self._handle, table.schema)
+        self._writer.write_table(table)

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,7 +52,7 @@ def _encode(
     params: NetworkParams, codes: jax.Array, tables: Tables, code: CodeMasks, config: NetworkConfig
 ) -> jax.Array:
     """[n, time] codes to [n, time / stride, 2 * hidden]."""
-    features = encode(params, config, signals(codes, tables, code), tables.summary)
+    features = encode(params, config, signals(codes, tables, code), jnp.asarray(tables.summary))
     return features[:, : codes.shape[0]].swapaxes(0, 1)  # the other rows hold the same, strands exchanged
 
 
@@ -105,7 +106,8 @@ class Embedder:
     def _means(self, encoded: Iterator[tuple[_Job, NDArray[np.float32]]], window: int | None) -> Iterator[Chunk]:
         """Means over windows, or over whole records."""
         open_window = -1  # the last window so far may go on in the next piece of the record
-        total, known = np.zeros((0, self.width)), np.zeros(0)
+        total: NDArray[np.floating] = np.zeros((0, self.width))
+        known: NDArray[np.floating] = np.zeros(0)
         for job, steps in encoded:
             record, (first, last) = job.record, (job.window.core_start, job.window.core_end)
             size = window or len(record)

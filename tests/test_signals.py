@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from lstmhmm_bio.cli import Stopped, _signals_raise
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_inside_a_callback_is_not_lost(number, capfd):
+    sent = []
+
+    def callback(phase: str, info: dict) -> None:
+        if not sent:
+            sent.append(number)
+            os.kill(os.getpid(), number)
+            time.sleep(0)  # a moment in which Python handles the signal, and swallows what its handler raises
+
+    before = signal.getsignal(number), signal.getsignal(signal.SIGALRM), sys.unraisablehook
+    gc.callbacks.append(callback)
+    try:
+        with pytest.raises(Stopped) as stop, _signals_raise():  # noqa: PT012
+            gc.collect()
+            time.sleep(5)
+    finally:
+        gc.callbacks.remove(callback)
+    assert stop.value.number == number
+    assert sent
+    assert (signal.getsignal(number), signal.getsignal(signal.SIGALRM), sys.unraisablehook) == before
+    assert capfd.readouterr().err == ""
+
+
+def test_other_errors_of_callbacks_are_still_told(capfd):
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("told")
+
+    told = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda unraisable: told.append(str(unraisable.exc_value))
+    try:
+        with _signals_raise():
+            Broken()
+    finally:
+        sys.unraisablehook = before
+    assert told == ["told"]

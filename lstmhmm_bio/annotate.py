@@ -22,11 +22,14 @@ from dataclasses import replace
 import numpy as np
 
 from . import calibration as cal
+from . import genetic_code as code_of_genes
 from .calibration import Calibration, Counts, Tables
 from .decoding import Decoded, Weights, decode_records
+from .errors import UsageError
+from .evidence import IntronEvidence, SupportWeights
 from .features import Annotation, Gene, Record
 from .genes import genes_of
-from .genetic_code import CodeEvidence, evidence
+from .genetic_code import CodeEvidence
 from .model import Model
 from .scoring import Scorer
 from .sequence import GeneticCode, reverse_complement
@@ -85,7 +88,7 @@ class Annotator:
         calibration, found = Calibration(Counts.zeros(), gc, self.code.number), CodeEvidence()
         for pieces in ROUNDS if known >= ENOUGH_TO_CALIBRATE else ():
             genes = [(d.record, genes_of(d, self.code)) for d in self.decode(sample[:pieces], calibration)]
-            found = evidence(genes, calibration.tables(self.model.prior).hexamers)
+            found = code_of_genes.evidence(genes, calibration.tables(self.model.prior).hexamers)
             counts = sum((self._count(*pair) for pair in genes), Counts.zeros())
             calibration = replace(calibration, counts=counts)
         return calibration, found
@@ -109,19 +112,36 @@ class Annotator:
                 total = total + cal.count_spliced(codes, chains, has_start, self.code)
         return total
 
-    def decode(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Decoded]:
+    def decode(
+        self, records: Iterable[Record], calibration: Calibration | None, evidence: IntronEvidence | None = None
+    ) -> Iterator[Decoded]:
         """Second pass: best path and posteriors of each record, in input order.
 
         Args:
             records: sequences.
             calibration: of the genome they belong to; None for a metagenome (each record by its own GC content).
+            evidence: introns seen in transcripts.
+
+        Raises:
+            UsageError: evidence, and a model without introns.
         """
+        weights = self._support_weights() if evidence else None
         tables = calibration.tables(self.model.prior) if calibration else None
         for group in _groups(records):
             tracks = self._scorer(group, lambda record: tables or self._prior_tables(record))
+            if evidence and weights:
+                for record, scores in zip(group, tracks, strict=True):
+                    evidence.add_to(record, scores, self.model.config.sites, weights)
             yield from decode_records(group, tracks, self.code, self.model.grammar, self._weights)
 
-    def annotate(self, records: Iterable[Record], calibration: Calibration | None) -> Iterator[Annotation]:
+    def _support_weights(self) -> SupportWeights:
+        if "evidence" not in self.model.card:
+            raise UsageError(f"the model {self.model.name} has no weights for evidence from transcripts")
+        return SupportWeights.from_card(self.model.card["evidence"])
+
+    def annotate(
+        self, records: Iterable[Record], calibration: Calibration | None, evidence: IntronEvidence | None = None
+    ) -> Iterator[Annotation]:
         """Second pass: the genes of each record, in input order; arguments as for `decode`.
 
         A circular record has no ends: a gene over its origin is one gene, with an end beyond the record's length.
@@ -133,12 +153,14 @@ class Annotator:
                 originals.append(record)
                 yield _unrolled(record) if record.circular else record
 
-        for decoded in self.decode(unrolled(), calibration):
+        for decoded in self.decode(unrolled(), calibration, evidence):
             record = originals.popleft()
             genes = genes_of(decoded, self.code)
             if record.circular:
                 genes = _rolled_up(genes, len(record))
             kept = (g for g in genes if self._long_enough(g) and g.score >= self.min_score)
+            if evidence:
+                kept = (replace(g, supported_introns=evidence.support(record.id, g.introns, g.strand)) for g in kept)
             yield Annotation(record, tuple(kept))
 
     def _prior_tables(self, record: Record) -> Tables:

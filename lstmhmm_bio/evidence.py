@@ -1,9 +1,9 @@
 """Evidence from transcripts: introns seen in RNA-seq alignments, as log-odds of splice sites.
 
-How often the true and the false splice site candidates of annotated genomes are seen n times as the end of a spliced
-alignment's gap gives, for every n, a log-likelihood ratio log P(n | true site) - log P(n | other candidate) (`fit`). It is
-added to the score of the donor or acceptor at that place: evidence shifts the odds and never forces a path. Sites that
-were not seen get the (slightly negative) ratio of n = 0, since a gene may not be expressed.
+How often the true and the other splice site candidates of an annotated genome are seen n times as the end of a spliced
+alignment's gap gives, for every n, a log-likelihood ratio log P(n | true site) - log P(n | other candidate) (`fit`).
+It is added to the score of the donor or acceptor at that place: evidence shifts the odds and never forces a path. Sites
+that were not seen get the (slightly negative) ratio of n = 0, since a gene may not be expressed.
 """
 
 from __future__ import annotations
@@ -18,36 +18,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .sequence import Codes, encode
+from .features import Record
+from .hmm.grammars import eukaryote
+from .hmm.viterbi import UNITS
+from .nn.network import CodeMasks
+from .scoring import Tracks
+from .sequence import EUKARYOTIC_STARTS, Codes, GeneticCode, encode, reverse_complement
 
 #: an intron of a record: 0-based half-open, strand
 Intron = tuple[int, int, str]
 #: smallest number of reads of each class of support; the first class is "never seen"
 SUPPORT = (0, 1, 2, 4, 8, 16, 32)
+#: shares of the reads that are kept to fit the weights of shallower sequencing
+THINNING = (1 / 4, 1 / 16, 1 / 64, 1 / 256, 1 / 1024, 1 / 4096)
 #: a gap of an alignment is an intron between these lengths
 SHORTEST, LONGEST = 20, 500_000
 #: bits of SAM flags that rule an alignment out: unmapped, secondary, quality failure, duplicate
 _UNFIT = 0x4 | 0x100 | 0x200 | 0x400
 _SKIP = 3  # CIGAR operation N
 _REFERENCE_OPERATIONS = {0, 2, 3, 7, 8}
-_LONGEST_RATIO = 12.0
+_LARGEST_RATIO = 12.0
 
 
 @dataclass(frozen=True)
 class SupportWeights:
-    """Log-likelihood ratios (nat) of donors and acceptors by class of support, [len(SUPPORT)] each."""
+    """Log-likelihood ratios (nat) of donors and acceptors by class of support, at several depths of sequencing.
 
-    donor: tuple[float, ...]
-    acceptor: tuple[float, ...]
+    Attributes:
+        depths: spliced reads per million bases of genome, descending.
+        donor, acceptor: [depths][len(SUPPORT)].
+    """
+
+    depths: tuple[float, ...]
+    donor: tuple[tuple[float, ...], ...]
+    acceptor: tuple[tuple[float, ...], ...]
 
     @staticmethod
     def from_card(table: Mapping[str, Any]) -> SupportWeights:
         """From a model card's table `evidence`."""
-        return SupportWeights(tuple(table["donor"]), tuple(table["acceptor"]))
+        donor, acceptor = (tuple(map(tuple, table[kind])) for kind in ("donor", "acceptor"))
+        return SupportWeights(tuple(table["depths"]), donor, acceptor)
 
-    def card(self) -> dict[str, list[float]]:
+    def card(self) -> dict[str, Any]:
         """The table `evidence` of a model card."""
-        return {"support": list(SUPPORT), "donor": list(self.donor), "acceptor": list(self.acceptor)}
+        donor, acceptor = ([list(row) for row in rows] for rows in (self.donor, self.acceptor))
+        return {"support": list(SUPPORT), "depths": list(self.depths), "donor": donor, "acceptor": acceptor}
+
+    def at(self, depth: float) -> dict[str, NDArray[np.float64]]:
+        """Ratios of "donor" and "acceptor" at the nearest depth, [len(SUPPORT)] each."""
+        level = int(np.argmin(np.abs(np.log(self.depths) - np.log(max(depth, 1e-9)))))
+        return {"donor": np.array(self.donor[level]), "acceptor": np.array(self.acceptor[level])}
 
 
 def support_class(reads: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -55,31 +75,17 @@ def support_class(reads: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.searchsorted(SUPPORT, reads, side="right") - 1
 
 
-def fit(
-    classes_of_true: Mapping[str, NDArray[np.int64]], classes_of_false: Mapping[str, NDArray[np.int64]]
-) -> SupportWeights:
-    """Weights from how often true and other candidates of each kind have each class of support.
-
-    Args:
-        classes_of_true: "donor", "acceptor" -> [len(SUPPORT)] numbers of annotated sites.
-        classes_of_false: the same of all other candidates of expressed and silent sequence alike.
-    """
-
-    def ratios(kind: str) -> tuple[float, ...]:
-        true, false = classes_of_true[kind] + 0.5, classes_of_false[kind] + 0.5
-        values = np.log(true / true.sum()) - np.log(false / false.sum())
-        # more reads never speak less for an intron
-        values[1:] = np.maximum.accumulate(values[1:])
-        return tuple(round(float(v), 4) for v in np.clip(values, -_LONGEST_RATIO, _LONGEST_RATIO))
-
-    return SupportWeights(ratios("donor"), ratios("acceptor"))
-
-
 @dataclass(frozen=True)
 class IntronEvidence:
-    """Introns of each record, with the number of reads that support each."""
+    """Introns seen in transcripts.
+
+    Attributes:
+        by_record: the introns of each record, with the number of reads that support each.
+        depth: spliced reads per million bases of the genome.
+    """
 
     by_record: Mapping[str, Counter[Intron]]
+    depth: float
 
     @staticmethod
     def read(
@@ -102,7 +108,17 @@ class IntronEvidence:
                 raise InputError(f"{path}: none of its sequence names is in the genome; they must match")
             for seqid, introns in found.items():
                 total[seqid].update(introns)
-        return IntronEvidence(dict(total))
+        bases = sum(len(codes) for codes in sequences.values())
+        reads = sum(sum(introns.values()) for introns in total.values())
+        return IntronEvidence(dict(total), 1e6 * reads / max(bases, 1))
+
+    def thinned(self, share: float, rng: np.random.Generator) -> IntronEvidence:
+        """What less sequencing would have shown: each read is kept with a probability."""
+        kept = {
+            seqid: Counter({i: n for i, reads in introns.items() if (n := int(rng.binomial(reads, share)))})
+            for seqid, introns in self.by_record.items()
+        }
+        return IntronEvidence(kept, share * self.depth)
 
     def sites(self, seqid: str, length: int) -> dict[str, NDArray[np.int64]]:
         """Reads at the first ("donor") and the last ("acceptor") base of introns: [2, length] each, every strand in its
@@ -116,6 +132,22 @@ class IntronEvidence:
                 out["donor"][row, first] += reads
                 out["acceptor"][row, last] += reads
         return out
+
+    def add_to(self, record: Record, tracks: Tracks, sites: Sequence[str], weights: SupportWeights) -> None:
+        """Adds the evidence to the scores of a record's donors and acceptors (in place).
+
+        Args:
+            record: the sequence.
+            tracks: its scores.
+            sites: names of the columns of `tracks.sites`.
+            weights: of the model.
+        """
+        reads = self.sites(record.id, len(record))
+        for kind, ratios in weights.at(self.depth).items():
+            column = tracks.sites[..., sites.index(kind)]
+            bonus = np.rint(ratios[support_class(reads[kind])] * UNITS)
+            limit = np.iinfo(column.dtype).max
+            column[:] = np.clip(column + bonus, -limit, limit).astype(column.dtype)
 
     def support(self, seqid: str, introns: Iterable[tuple[int, int]], strand: str) -> int:
         """How many of some introns were seen."""
@@ -181,7 +213,7 @@ _MOTIF_CODES = {(tuple(encode(a).tolist()), tuple(encode(b).tolist())): s for (a
 
 
 def _strand_of(read: Any, start: int, end: int, sequences: Mapping[str, Codes]) -> str:
-    """ "+" or "-", "" where nothing tells."""
+    """The strand, "" where nothing tells it."""
     if read.has_tag("XS"):
         tag = read.get_tag("XS")
         return tag if tag in ("+", "-") else ""
@@ -194,3 +226,46 @@ def _strand_of(read: Any, start: int, end: int, sequences: Mapping[str, Codes]) 
         return ""
     key = (tuple(codes[start : start + 2].tolist()), tuple(codes[end - 2 : end].tolist()))
     return _MOTIF_CODES.get(key, "")
+
+
+def fit(
+    records: Sequence[Record], introns: Mapping[str, Iterable[Intron]], evidence: IntronEvidence, *, seed: int = 1
+) -> SupportWeights:
+    """Weights from an annotated genome and its own evidence, at its depth and thinned to lower ones.
+
+    Args:
+        records: sequences.
+        introns: annotated introns between CDS segments, by record; all other candidate sites are "other".
+        evidence: what the alignments show.
+        seed: of the thinning.
+    """
+    rng = np.random.default_rng(seed)
+    levels = [evidence] + [evidence.thinned(share, rng) for share in THINNING]
+    tables = [_ratios(records, introns, level) for level in levels]
+    return SupportWeights(
+        tuple(round(level.depth, 1) for level in levels),
+        tuple(t["donor"] for t in tables),
+        tuple(t["acceptor"] for t in tables),
+    )
+
+
+def _ratios(
+    records: Iterable[Record], introns: Mapping[str, Iterable[Intron]], evidence: IntronEvidence
+) -> dict[str, tuple[float, ...]]:
+    true, other = ({kind: np.full(len(SUPPORT), 0.5) for kind in ("donor", "acceptor")} for _ in range(2))
+    masks = CodeMasks.of(GeneticCode.from_number(1, EUKARYOTIC_STARTS))
+    for record in records:
+        known = IntronEvidence({record.id: Counter(introns.get(record.id, ()))}, 0.0)
+        annotated, seen = (e.sites(record.id, len(record)) for e in (known, evidence))
+        marks = np.stack([eukaryote.marks(c, masks) for c in (record.codes, reverse_complement(record.codes))])
+        for kind, mark in (("donor", eukaryote.DONOR_HERE), ("acceptor", eukaryote.ACCEPTOR_ENDS_HERE)):
+            classes, candidate = support_class(seen[kind]), (marks & mark) != 0
+            right = annotated[kind] > 0
+            true[kind] += np.bincount(classes[candidate & right], minlength=len(SUPPORT))
+            other[kind] += np.bincount(classes[candidate & ~right], minlength=len(SUPPORT))
+    out = {}
+    for kind in true:
+        values = np.log(true[kind] / true[kind].sum()) - np.log(other[kind] / other[kind].sum())
+        values[1:] = np.maximum.accumulate(values[1:])  # more reads never speak less for an intron
+        out[kind] = tuple(round(float(v), 4) for v in np.clip(values, -_LARGEST_RATIO, _LARGEST_RATIO))
+    return out

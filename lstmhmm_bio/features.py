@@ -48,6 +48,7 @@ class Gene:
         introns: (start, end) 0-based half-open, ascending.
         exon_scores: posterior probability of each segment of the CDS, in the order of `segments`; () where not known.
         intronic: the model knows introns, whether this gene has one or not.
+        supported_introns: how many of its introns were seen in transcripts; None without such evidence.
     """
 
     seqid: str
@@ -63,6 +64,7 @@ class Gene:
     introns: tuple[tuple[int, int], ...] = ()
     exon_scores: tuple[float, ...] = ()
     intronic: bool = False
+    supported_introns: int | None = None
 
     @property
     def segments(self) -> tuple[tuple[int, int], ...]:

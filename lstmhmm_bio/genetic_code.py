@@ -2,9 +2,10 @@
 
 Genes are found under code 11. Where TGA codes for an amino acid, many of them seem to end at a TGA beyond which the
 reading frame goes on as before; after a real stop codon it does not, whatever the neighbours. So the share of TGA stops
-beyond which the frame still looks coding, by the genome's hexamers, is compared with the same share of TAA and TAG stops,
-which cancels what neighbouring genes and pseudogenes add. Of the two codes, 4 (mollicutes and others; TGA is tryptophan)
-uses TGG rarely, since TGA takes its place; 25 (Gracilibacteria and others; TGA is glycine) uses TGG as code 11 does.
+beyond which the frame still looks coding, by the genome's hexamers, is compared with the same share of TAA and TAG
+stops, which cancels what neighbouring genes and pseudogenes add. Of the two codes, 4 (mollicutes and others; TGA is
+tryptophan) uses TGG rarely, since TGA takes its place; 25 (Gracilibacteria and others; TGA is glycine) uses TGG as code
+11 does.
 """
 
 from __future__ import annotations

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from .options import GroupedCommand, Shard, calibration_options, input_options, model_options, option, running_options
 from .session import (
     Progress,
     calibration_for,
     input_of,
+    introns_of,
     journal_of,
     journal_path,
     note,
@@ -31,6 +35,14 @@ from .session import (
     is_flag=True,
     help="Every record is a circle: genes may lie over its origin. Records that say so themselves are taken so anyway.",
 )
+@option(
+    "Input",
+    "--evidence",
+    multiple=True,
+    metavar="FILE",
+    help="Spliced RNA-seq alignments of this genome (BAM, CRAM, SAM) or GFF with intron rows; may be given again. For "
+    "models with introns.",
+)
 @option("Output", "-o", "--output", metavar="FILE", help="Where to write; '-' or nothing is standard output.")
 @option(
     "Output",
@@ -43,6 +55,7 @@ from .session import (
 )
 @option("Output", "--proteins", metavar="FILE", help="Also write the proteins (FASTA).")
 @option("Output", "--cds", metavar="FILE", help="Also write the coding sequences (FASTA).")
+@option("Output", "--report", metavar="FILE", help="Also write a page of figures on the run (HTML).")
 @option(
     "Output",
     "--min-length",
@@ -84,10 +97,12 @@ def annotate(
     region: str | None,
     reference: str | None,
     circular: bool,
+    evidence: tuple[str, ...],
     output: str | None,
     file_format: str,
     proteins: str | None,
     cds: str | None,
+    report: str | None,
     min_length: int,
     min_score: float,
     model: str,
@@ -113,12 +128,13 @@ def annotate(
     from ..io import WRITERS, OutputSet, ensure_distinct, write_cds_fasta, write_protein_fasta
     from ..io.merge import shard_mark
     from ..quality import Summary
+    from ..report import Report
 
     ensure_distinct(
-        [p for p in (genome, calibration, reference) if p],
-        [p for p in (output or "-", proteins, cds, journal_path(output) if resume else None) if p],
+        [p for p in (genome, calibration, reference, *evidence) if p],
+        [p for p in (output or "-", proteins, cds, report, journal_path(output) if resume else None) if p],
     )
-    summary = Summary()
+    summary, figures = Summary(), Report()
     with (
         input_of(genome) as path,
         journal_of(context, path) if resume else nullcontext() as journal,
@@ -129,6 +145,7 @@ def annotate(
         fastas = [
             (outputs.open(p), write) for p, write in ((proteins, write_protein_fasta), (cds, write_cds_fasta)) if p
         ]
+        page = outputs.open(report) if report else None
         annotator = start_annotator(
             model,
             genetic_code,
@@ -148,18 +165,34 @@ def annotate(
             choose_code=genetic_code is None,
             quiet=quiet,
         )
+        introns = introns_of(evidence, path, reference) if evidence else None
         mark = shard_mark(*shard) if shard and file_format != "genbank" else ""  # no place for comments there
         writer = WRITERS[file_format](handle, provenance=provenance(annotator) + mark)
         with Progress("annotate", quiet=quiet) as progress:
             records = progress.over(records_of(path, region=region, reference=reference, shard=shard))
             if circular:
                 records = (replace(record, circular=True) for record in records)
-            find = partial(annotator.annotate, calibration=tables)
+            find = partial(annotator.annotate, calibration=tables, evidence=introns)
             for annotation in journal.resume(records, find) if journal else find(records):
                 writer.write(annotation)
                 for fasta, write in fastas:
                     write(fasta, annotation)
                 summary.add(annotation)
+                if page:
+                    figures.add(annotation)
+        if page:
+            page.write(figures.html(summary, run=_run(context, genome, provenance(annotator)), calibration=tables))
     note(summary.line(), quiet=quiet)
     for warning in summary.warnings():
         note(f"warning: {warning}")
+
+
+def _run(context: click.Context, genome: str, program: str) -> dict[str, str]:
+    """What was run, for the report."""
+    words = [context.command_path, genome]
+    for parameter in context.command.params:
+        value = context.params[parameter.name or ""]
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if isinstance(parameter, click.Option) and given:
+            words += [parameter.opts[-1], *([] if parameter.is_flag else [str(value)])]
+    return {"input": Path(genome).name, "command": shlex.join(words), "program": program}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..annotate import Annotator
     from ..calibration import Calibration
+    from ..evidence import IntronEvidence
     from ..features import Record
     from ..genetic_code import CodeEvidence
     from ..io.journal import Journal
@@ -26,7 +27,7 @@ USUAL_CODE = 11
 
 
 #: options that a run may be continued with other values of, and those that are files
-_FREE = ("output", "file_format", "proteins", "cds", "threads", "no_cache", "quiet", "resume")
+_FREE = ("output", "file_format", "proteins", "cds", "report", "threads", "no_cache", "quiet", "resume")
 _FILES = ("genome", "model", "calibration", "reference")
 
 
@@ -205,3 +206,12 @@ def usual_code(card: dict[str, Any]) -> int:
     """The genetic code that a model takes when nobody says otherwise."""
     codes = card.get("genetic_codes") or [USUAL_CODE]
     return USUAL_CODE if USUAL_CODE in codes else codes[0]
+
+
+def introns_of(files: Sequence[str], path: str, reference: str | None) -> IntronEvidence:
+    """Evidence for the genome at `path`; aligners that do not name strands need its sequence."""
+    from ..evidence import IntronEvidence
+    from ..io.sequences import read_records
+
+    sequences = {record.id: record.codes for record in read_records(path)}
+    return IntronEvidence.read(files, sequences=sequences, reference=reference)

@@ -69,7 +69,10 @@ class Gff3Writer:
     def _transcript(self, gene_name: str, gene: Gene) -> None:
         name, spans, whole = transcript_id(gene_name, gene), gene.segments, (gene.start, gene.end)
         partial = _partial_attributes(gene, whole)
-        self._row(gene, "mRNA", whole, gene.score, ".", {"ID": name, "Parent": gene_name, **partial})
+        details = {"ID": name, "Parent": gene_name, **partial}
+        if gene.supported_introns is not None:
+            details["introns_supported"] = f"{gene.supported_introns}/{len(gene.introns)}"
+        self._row(gene, "mRNA", whole, gene.score, ".", details)
         for i, span in enumerate(spans):
             number = i + 1 if gene.strand == "+" else len(spans) - i
             details = {"ID": f"{name}.exon{number}", "Parent": name, **_partial_attributes(gene, span)}

@@ -31,7 +31,7 @@ from .features import Annotation, Gene, Record
 from .genes import genes_of
 from .genetic_code import CodeEvidence
 from .model import Model
-from .scoring import Scorer
+from .scoring import Scorer, Tracks
 from .sequence import GeneticCode, reverse_complement
 from .windows import CORE
 
@@ -87,7 +87,7 @@ class Annotator:
         gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
         calibration, found = Calibration(Counts.zeros(), gc, self.code.number), CodeEvidence()
         for pieces in ROUNDS if known >= ENOUGH_TO_CALIBRATE else ():
-            genes = [(d.record, genes_of(d, self.code)) for d in self.decode(sample[:pieces], calibration)]
+            genes = list(self._first_pass(sample[:pieces], calibration))
             found = code_of_genes.evidence(genes, calibration.tables(self.model.prior).hexamers)
             counts = sum((self._count(*pair) for pair in genes), Counts.zeros())
             calibration = replace(calibration, counts=counts)
@@ -126,13 +126,26 @@ class Annotator:
             UsageError: evidence, and a model without introns.
         """
         weights = self._support_weights() if evidence else None
-        tables = calibration.tables(self.model.prior) if calibration else None
-        for group in _groups(records):
-            tracks = self._scorer(group, lambda record: tables or self._prior_tables(record))
+        for group, tracks in self._scored(records, calibration):
             if evidence and weights:
                 for record, scores in zip(group, tracks, strict=True):
                     evidence.add_to(record, scores, self.model.config.sites, weights)
             yield from decode_records(group, tracks, self.code, self.model.grammar, self._weights)
+
+    def _first_pass(self, sample: Iterable[Record], calibration: Calibration) -> Iterator[tuple[Record, list[Gene]]]:
+        """Genes of a sample, by the grammar that posteriors are computed with: it is the faster one."""
+        grammar = self.model.grammar.for_posteriors or self.model.grammar
+        weights = Weights(self._weights.posteriors, self._weights.posteriors)
+        for group, tracks in self._scored(sample, calibration):
+            for decoded in decode_records(group, tracks, self.code, grammar, weights):
+                yield decoded.record, genes_of(decoded, self.code)
+
+    def _scored(
+        self, records: Iterable[Record], calibration: Calibration | None
+    ) -> Iterator[tuple[list[Record], list[Tracks]]]:
+        tables = calibration.tables(self.model.prior) if calibration else None
+        for group in _groups(records):
+            yield group, self._scorer(group, lambda record: tables or self._prior_tables(record))
 
     def _support_weights(self) -> SupportWeights:
         if "evidence" not in self.model.card:

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lstmhmm_bio.hmm.grammars import eukaryote
 from lstmhmm_bio.hmm.graph import NEG, Edge, Graph, Scores
-from lstmhmm_bio.hmm.kernels import Gathered, Kernel, PointerLayout, Unrolled
+from lstmhmm_bio.hmm.kernels import Gathered, Kernel, PointerLayout, Runs, Unrolled, kernel_of
 from lstmhmm_bio.hmm.recursions import (
     close,
     filter_block,
@@ -173,6 +174,53 @@ def test_kernels_agree(states: int, density: float) -> None:
         np.testing.assert_array_equal(got, expected)
     if states == 40:
         assert PointerLayout(graph).words > 1
+
+
+def chained_graph(rng: np.random.Generator, hubs: int) -> Graph:
+    """A random graph whose states are the heads of chains of 0 to 9 states, in and against their order."""
+    heads = oracle.random_graph(rng, hubs, 0.3)
+    chains = {name: [name, *(f"{name}.{i}" for i in range(rng.integers(0, 10)))] for name in heads.states}
+    order = [chain if rng.random() < 0.8 else chain[::-1] for chain in chains.values()]
+    edges = [Edge(a, b, "chain") for chain in chains.values() for a, b in itertools.pairwise(chain)]
+    edges += [Edge(chains[e.source][-1], e.target, e.weight) for e in heads.edges]
+    rng.shuffle(edges)
+    final = tuple((chain[-1], "end") for chain in chains.values())
+    return Graph(tuple(itertools.chain(*order)), tuple(edges), heads.initial, final)
+
+
+@pytest.mark.parametrize("case", ["one head", "four heads", "nine heads", "no chain", "introns"])
+def test_runs_agree_with_gathered(case: str) -> None:
+    """Exactly in integers, ties and back-pointers too, and to rounding in log sums."""
+    rng = np.random.default_rng(len(case))
+    graph = {
+        "one head": lambda: chained_graph(rng, 1),
+        "four heads": lambda: chained_graph(rng, 4),
+        "nine heads": lambda: chained_graph(rng, 9),
+        "no chain": lambda: oracle.random_graph(rng, 12, 0.2),
+        "introns": lambda: eukaryote.grammar(34, memory=True).graph,
+    }[case]()
+    runs, gathered, states = Runs(graph), Gathered(graph), len(graph.states)
+    assert [state for first, end in runs.pieces for state in range(first, end)] == list(range(states))
+    if "heads" in case or case == "introns":
+        assert len(runs.pieces) < states
+    steps = [jax.jit(kernel.max_sum) for kernel in (runs, gathered)]
+    for _ in range(5):
+        whole = jnp.asarray(rng.integers(-4, 4, (states, 3)), jnp.int32)
+        edges = jnp.asarray(rng.integers(-2, 2, len(graph.edges)), jnp.int32)
+        for got, expected in zip(*(step(edges, whole) for step in steps), strict=True):
+            assert got.dtype == expected.dtype
+            np.testing.assert_array_equal(got, expected)
+    scores = jnp.asarray(3 * rng.normal(size=(states, 3)), jnp.float32).at[0, 1].set(NEG)
+    weights = jnp.asarray(rng.normal(size=len(graph.edges)), jnp.float32)
+    sums = [jax.jit(kernel.log_sum)(weights, scores) for kernel in (runs, gathered)]
+    np.testing.assert_allclose(*sums, rtol=1e-6, atol=1e-6)
+
+
+def test_the_kernel_is_chosen_by_the_graph() -> None:
+    assert isinstance(kernel_of(eukaryote.grammar(34, memory=True).graph), Runs)
+    assert isinstance(kernel_of(eukaryote.grammar(eukaryote.LONGEST_MINIMUM, memory=True).graph), Runs)
+    assert isinstance(kernel_of(eukaryote.TRAINING.graph), Unrolled)
+    assert isinstance(kernel_of(oracle.random_graph(np.random.default_rng(0), 120, 0.05)), Gathered)
 
 
 @pytest.mark.parametrize("block_size", [7, 64])

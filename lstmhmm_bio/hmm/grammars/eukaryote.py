@@ -1,6 +1,7 @@
 """The grammar of eukaryotic genes on one strand: exons by codon position, introns by phase, splice sites.
 
-``1`` ``2`` ``3`` are codon positions, ``S`` the first base of the start codon, ``T`` the last base of the stop codon.
+``1`` ``2`` ``3`` are codon positions, ``S`` and ``2s`` the first two bases of the start codon, ``T`` the last base of
+the stop codon.
 An intron of kind k is ``Dk`` (first base, the donor), a chain of ``min_intron`` - 3 bases, a loop of short (``Nk``) or
 long (``Mk``) introns, and ``Ak`` (last base, the acceptor): its length is a minimum plus one of two geometric branches.
 Kinds are the phases 0 1 2: coding bases of the cut codon before the intron.
@@ -35,8 +36,8 @@ from .grammar import Array, Grammar, Segments, bit_set, codons, shifted
 KINDS = {"0": 0, "1": 1, "2": 2, "1t": 1, "2a": 2, "2g": 2}
 #: donor, one loop base and acceptor
 SHORTEST_INTRON = 3
-#: with memory 13 states hold no intron, and each kind of intron takes its minimum and one more
-LONGEST_MINIMUM = (MAX_STATES - 13) // len(KINDS) - 1
+#: with memory 14 states hold no intron, and each kind of intron takes its minimum and one more
+LONGEST_MINIMUM = (MAX_STATES - 14) // len(KINDS) - 1
 #: initial values of the tied transition weights (natural log scale); training fits them
 INITIAL_WEIGHTS = {
     "stay": 0.0,  # fixed point of reference: every other weight is relative to it
@@ -92,7 +93,9 @@ def marks(codes: Array, code: Any) -> Array:
 
 
 def _edges(kinds: Iterable[str], chain: int) -> list[Edge]:
-    edges = [Edge("I", "I", "stay"), Edge("I", "S", "start"), Edge("S", "2", "stay"), Edge("1", "2", "stay")]
+    edges = [Edge("I", "I", "stay"), Edge("I", "S", "start"), Edge("1", "2", "stay")]
+    # no intron cuts the start codon
+    edges += [Edge("S", "2s", "stay"), Edge("2s", "3", "stay")]
     edges += [Edge("2", "3", "stay"), Edge("2", "T", "stay"), Edge("3", "1", "stay"), Edge("T", "I", "end")]
     for kind in kinds:
         phase = KINDS[kind]
@@ -118,7 +121,7 @@ def _edges(kinds: Iterable[str], chain: int) -> list[Edge]:
 
 
 def _states(kinds: Iterable[str], chain: int) -> list[str]:
-    states = ["I", "S", "1", "2", "3", "T"]
+    states = ["I", "S", "2s", "1", "2", "3", "T"]
     for kind in kinds:
         if kind in _RESUME:
             letter = kind[1]
@@ -363,5 +366,5 @@ def _roles(chain: Segments, marks: NDArray[np.uint16]) -> NDArray[np.uint32] | N
         position = (coding + np.arange(e - s)) % 3
         roles[s - first : e - first] = np.array([1 << index[p] for p in "123"], np.uint32)[position]
         coding += e - s
-    roles[0], roles[-1] = 1 << index["S"], 1 << index["T"]
+    roles[0], roles[1], roles[-1] = 1 << index["S"], 1 << index["2s"], 1 << index["T"]
     return roles

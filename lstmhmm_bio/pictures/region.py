@@ -97,8 +97,7 @@ def picture(tracks: Sequence[Track], seqid: str, start: int, end: int, file_form
 
 def _lanes(track: Features, inches_per_base: float) -> list[tuple[int, int]]:
     """Strand row (1 above, -1 below the middle) and lane (0 next to the middle) of each feature."""
-    widths = [(f.end - f.start) * inches_per_base for f in track.features]
-    most = MAX_LANES if widths and np.median(widths) > CROWDED else 1
+    most = 1 if _crowded(track, inches_per_base) else MAX_LANES
     taken: dict[int, list[float]] = {1: [], -1: []}
     places = []
     for f in track.features:
@@ -115,6 +114,11 @@ def _lanes(track: Features, inches_per_base: float) -> list[tuple[int, int]]:
         ends[lane] = max(ends[lane], f.end)
         places.append((row, lane))
     return places
+
+
+def _crowded(track: Features, inches_per_base: float) -> bool:
+    widths = [(f.end - f.start) * inches_per_base for f in track.features]
+    return bool(widths) and float(np.median(widths)) < CROWDED
 
 
 def _height(track: Track, places: list[tuple[int, int]]) -> float:
@@ -270,6 +274,7 @@ def _draw_features(
             sign, (0, y), (-4, 0), ("axes fraction", "data"), "offset points", ha="right", va="center", color=_RNA
         )
     polygons, fills, introns = [], [], []
+    crowded = _crowded(track, inches_per_base)
     free: dict[tuple[int, int], int] = {}  # end of the feature before in each lane
     for f, (row, lane) in zip(track.features, places, strict=True):
         middle = row * (lane + 0.5)
@@ -286,7 +291,7 @@ def _draw_features(
         if len(f.segments) == 1 and _fits(f.label, (b - a - head) * inches_per_base):
             shift = (0.5 if f.strand == "-" else -0.5 if f.strand == "+" else 0) * head
             axes.text((a + b) / 2 + shift, middle, f.label, ha="center", color=_ink_on(fill), **text)
-        elif _fits(f.label, before):
+        elif _fits(f.label, before) and not crowded:
             axes.text(f.start - 0.04 / inches_per_base, middle, f.label, ha="right", color=_INK, **text)
         free[row, lane] = max(free.get((row, lane), 0), f.end)
     axes.add_collection(LineCollection(introns, colors=_INK, linewidths=0.7, zorder=1))

@@ -101,7 +101,6 @@ def read_features(path: str, seqid: str, start: int, end: int) -> Features:
     rows = _bed_rows(path)
     if rows is not None:
         found = [f for s, f in rows if s == seqid]
-        # what tiles without overlap and without strands, or in colours of its own, is a segmentation
         return Features(name, tuple(f for f in found if f.start < end and f.end > start))
     reference = read_reference(path, allow_empty=True)
     features = []
@@ -200,6 +199,7 @@ def _bed_rows(path: str) -> list[tuple[str, Feature]] | None:
     plain = all(len(row) < 6 or row[5] == "." for row in rows)
     coloured = all(len(row) > 8 and row[8].count(",") == 2 for row in rows)
     tiled = all(a[0] != b[0] or int(a[2]) <= int(b[1]) for a, b in pairwise(rows) if len(b) > 2)
+    # what overlaps nowhere and has no strands, or colours of its own, is a segmentation
     kind = "segment" if tiled and (plain or coloured) else "gene"
     return [(row[0], _bed_feature(row, kind, input_name(path))) for row in rows]
 
@@ -211,7 +211,7 @@ def _data_lines(lines: Iterable[str]) -> Iterator[str]:
 def _bed_feature(row: list[str], kind: str, source: str) -> Feature:
     try:
         start, end = int(row[1]), int(row[2])
-        label = row[3] if len(row) > 3 else ""
+        label = row[3].removeprefix(f"{row[0]}_") if len(row) > 3 else ""
         strand = row[5] if len(row) > 5 else "."
         colour = "#" + "".join(f"{int(x):02x}" for x in row[8].split(",")) if len(row) > 8 and "," in row[8] else ""
         segments: tuple[tuple[int, int], ...] = ((start, end),)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .features import Record
 from .hmm.grammars.grammar import Grammar
 from .hmm.graph import NEG, Scores
-from .hmm.recursions import forward_backward
+from .hmm.recursions import forward, forward_backward
 from .hmm.viterbi import UNITS, ViterbiDecoder, viterbi
 from .nn.network import CodeMasks
 from .scoring import Tracks
@@ -138,6 +138,32 @@ def decode_records(
 
         _side_by_side([partial(call, k) for k in range(0, len(members), per_call)])
     return out
+
+
+def log_partitions(
+    records: Sequence[Record], tracks: Sequence[Tracks], code: GeneticCode, grammar: Grammar, weights: Weights
+) -> NDArray[np.float64]:
+    """Log odds of "any genes" against "no genes", summed over both strands, in nat: [records].
+
+    Args:
+        records: sequences of at most `LONG` bases.
+        tracks: their scores.
+        code: genetic code.
+        grammar: to decode with.
+        weights: of the grammar.
+    """
+    smaller = grammar.for_posteriors or grammar
+    per_call = _batch_bases(smaller) // LONG // 2
+    out = []
+    for k in range(0, len(records), per_call):
+        batch = list(zip(records[k : k + per_call], tracks[k : k + per_call], strict=True))
+        parts = [(_Strands(r, t, code, smaller), 0, len(r)) for r, t in batch]
+        log_z = _log_partition(smaller.graph, weights.posteriors, *_batch(smaller, parts, per_call, LONG))
+        out += np.asarray(log_z, np.float64).reshape(-1, 2).sum(1)[: len(parts)].tolist()
+    return np.array(out)
+
+
+_log_partition = jax.jit(forward, static_argnums=0)
 
 
 def _side_by_side(tasks: Sequence[Callable[[], None]]) -> None:

@@ -94,13 +94,17 @@ class Annotation:
     genes: tuple[Gene, ...] = field(default=())
 
 
+#: what `Region` counts where one gene's intron lies
+INTRON = 3
+
+
 @dataclass(frozen=True)
 class Region:
     """A stretch of one label.
 
     Attributes:
         start, end: 0-based half-open.
-        forward, reverse: genes over it on the + and the - strand, 0 to 2.
+        forward, reverse: genes over it on the + and the - strand, 0 to 2, or `INTRON`.
         posterior: mean posterior probability of this label over its bases.
     """
 
@@ -112,7 +116,9 @@ class Region:
 
     @property
     def name(self) -> str:
-        return "/".join(["CDS(+)"] * self.forward + ["CDS(-)"] * self.reverse) or "intergenic"
+        sides = ((self.forward, "(+)"), (self.reverse, "(-)"))
+        parts = [f"intron{s}" if n == INTRON else f"CDS{s}" for n, s in sides for _ in range(1 if n == INTRON else n)]
+        return "/".join(parts) or "intergenic"
 
     @property
     def strand(self) -> str:

@@ -1,7 +1,8 @@
 """Segmentation: every base of a record in exactly one region.
 
 The same decoding as `annotate`, written as a partition instead of as genes. A region's name says what lies on the two
-strands: ``intergenic``, ``CDS(+)``, ``CDS(-)``, and overlaps such as ``CDS(+)/CDS(-)``.
+strands: ``intergenic``, ``CDS(+)``, ``CDS(-)``, with eukaryotic models ``intron(+)``, ``intron(-)``, and overlaps such as
+``CDS(+)/CDS(-)``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decoding import Decoded
-from .features import Region
+from .features import INTRON, Region
 from .hmm.grammars import bacteria
 
 
@@ -22,7 +23,7 @@ def regions(decoded: Decoded) -> list[Region]:
     length = number.shape[1]
     if not length:
         return []
-    label = 3 * number[0] + number[1]
+    label = 4 * number[0] + number[1]
     # the strands are decoded apart, so their posteriors multiply
     total = np.concatenate([[0.0], np.cumsum(posterior[0].astype(np.float64) * posterior[1])])
     edges = np.concatenate([[0], np.flatnonzero(np.diff(label)) + 1, [length]]).tolist()
@@ -33,10 +34,18 @@ def regions(decoded: Decoded) -> list[Region]:
 
 
 def coverage(decoded: Decoded) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Number of genes over each base and its posterior, [2, length] each, both rows in forward orientation."""
-    number = _GENES_OVER[decoded.paths]
-    none, two = decoded.posterior("none"), decoded.posterior("two")
-    posterior = np.choose(number, [none, np.clip(1 - none - two, 0, 1), two])
+    """Number of genes over each base (or `INTRON`) and its posterior, [2, length] each, in forward orientation."""
+    if decoded.grammar.kind == "eukaryote":
+        coding, intron = decoded.posterior("coding"), decoded.posterior("intron")
+        names = decoded.grammar.graph.states
+        over = np.array([0 if s == "I" else 1 if s[0] in "S123T" else INTRON for s in names], np.uint8)
+        number = over[decoded.paths]
+        neither = np.clip(1 - coding - intron, 0, 1)
+        posterior = np.choose(number, [neither, coding, coding, intron])
+    else:
+        number = _GENES_OVER[decoded.paths]
+        none, two = decoded.posterior("none"), decoded.posterior("two")
+        posterior = np.choose(number, [none, np.clip(1 - none - two, 0, 1), two])
     return (
         np.stack([number[0], number[1, ::-1]]),
         np.stack([posterior[0], posterior[1, ::-1]]).astype(np.float32),

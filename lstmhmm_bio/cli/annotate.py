@@ -19,6 +19,7 @@ from .session import (
     introns_of,
     journal_of,
     journal_path,
+    model_for,
     note,
     provenance,
     records_of,
@@ -146,6 +147,16 @@ def annotate(
             (outputs.open(p), write) for p, write in ((proteins, write_protein_fasta), (cds, write_cds_fasta)) if p
         ]
         page = outputs.open(report) if report else None
+        model = model_for(
+            model,
+            path,
+            region=region,
+            reference=reference,
+            threads=threads,
+            device=device,
+            no_cache=no_cache,
+            quiet=quiet,
+        )
         annotator = start_annotator(
             model,
             genetic_code,

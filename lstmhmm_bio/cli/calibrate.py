@@ -6,7 +6,7 @@ import click
 
 from ..errors import UsageError
 from .options import GroupedCommand, input_options, model_options, option, running_options
-from .session import calibration_for, input_of, note, start_annotator
+from .session import calibration_for, input_of, model_for, note, start_annotator
 
 
 @click.command(cls=GroupedCommand)
@@ -38,6 +38,16 @@ def calibrate(
     ensure_distinct([p for p in (genome, reference) if p], [output])
     with input_of(genome) as path, OutputSet() as outputs:
         handle = outputs.open(output)
+        model = model_for(
+            model,
+            path,
+            region=region,
+            reference=reference,
+            threads=threads,
+            device=device,
+            no_cache=no_cache,
+            quiet=quiet,
+        )
         annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
         _, result = calibration_for(
             annotator,

@@ -91,7 +91,7 @@ model_options = compose(
         default="bacteria",
         show_default=True,
         metavar="NAME|PATH",
-        help="A bundled model or the .toml card of your own.",
+        help="A bundled model, the .toml card of your own, or auto: the bundled one that fits best.",
     ),
     option(
         "Model",

@@ -10,10 +10,7 @@ import click
 
 from ..errors import UsageError
 from .options import GroupedCommand, calibration_options, input_options, model_options, option, running_options
-from .session import Progress, calibration_for, input_of, note, provenance, start_annotator
-
-#: whose first pass gives codon tables to models of labels
-DEFAULT = "bacteria"
+from .session import Progress, calibration_for, input_of, model_for, note, provenance, start_annotator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -159,6 +156,16 @@ def _by_genes(
 
     with input_of(genome) as path, OutputSet() as outputs:
         handle = outputs.open(output)
+        model = model_for(
+            model,
+            path,
+            region=region,
+            reference=reference,
+            threads=threads,
+            device=device,
+            no_cache=no_cache,
+            quiet=quiet,
+        )
         annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
         annotator, tables = calibration_for(
             annotator,
@@ -200,15 +207,16 @@ def _by_labels(
 
     with input_of(genome) as path, OutputSet() as outputs:
         handle = outputs.open(output)
-        finder = start_annotator(DEFAULT, genetic_code, threads=threads, device=device, no_cache=no_cache)
+        annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
+        from ..annotate import Annotator
         from ..labels import Labeller
         from ..model import load_model
 
-        labels = Labeller(load_model(model), genetic_code=finder.code.number).labels
-        tables = None
+        labeller, tables = Labeller(annotator.model, genetic_code=annotator.code.number), None
+        labels = labeller.labels
         if labels.coding:
             finder, tables = calibration_for(
-                finder,
+                Annotator(load_model(), genetic_code=annotator.code.number),
                 path,
                 region=region,
                 reference=reference,
@@ -217,7 +225,9 @@ def _by_labels(
                 choose_code=genetic_code is None,
                 quiet=quiet,
             )
-        labeller = Labeller(load_model(model), genetic_code=finder.code.number)
+            labeller = Labeller(annotator.model, genetic_code=finder.code.number)
+        elif calibration:
+            raise UsageError(f"--calibration: model {labeller.model.name!r} reads no codon tables; leave it out")
         defaults = scale_of_colours(len(labels.names))
         colours = [label.colour or colour for label, colour in zip(labels.labels, defaults, strict=True)]
         writer = SegmentsWriter(handle, labels.names, colours, provenance(labeller))

@@ -215,3 +215,31 @@ def introns_of(files: Sequence[str], path: str, reference: str | None) -> Intron
 
     sequences = {record.id: record.codes for record in read_records(path)}
     return IntronEvidence.read(files, sequences=sequences, reference=reference)
+
+
+def model_for(
+    model: str,
+    path: str,
+    *,
+    region: str | None,
+    reference: str | None,
+    threads: int,
+    device: str,
+    no_cache: bool,
+    quiet: bool,
+) -> str:
+    """The model's name; of "auto" that of the bundled gene model that fits the input best, said aloud."""
+    if model != "auto":
+        return model
+    from ..io.sequences import read_records
+    from ..model import bundled_models
+    from ..runtime import configure
+
+    configure(threads, device, cache=not no_cache)
+    from ..model_choice import choose
+
+    with Progress("choosing a model", quiet=quiet) as progress:
+        fits = choose(bundled_models(), lambda: progress.over(read_records(path, region=region, reference=reference)))
+    ranking = ", ".join(f"{fit.model} {fit.gain:.1f}" for fit in fits)
+    note(f"model {fits[0].model} fits best (gain by genes, nat per kb: {ranking})", quiet=quiet)
+    return fits[0].model

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TextIO
 
-from ..features import Region
+from ..features import INTRON, Region
 from .derived import comment_line
 
-#: colours of regions by (genes on + strand, genes on - strand); what is not named is an overlap
-_COLOURS = {(0, 0): "200,200,200", (1, 0): "31,119,180", (0, 1): "214,39,40"}
+#: colours of regions by what lies on the + and on the - strand; what is not named is an overlap
+_COLOURS = {
+    (0, 0): "200,200,200",
+    (1, 0): "31,119,180",
+    (0, 1): "214,39,40",
+    (INTRON, 0): "174,199,232",
+    (0, INTRON): "255,152,150",
+}
 _OVERLAP = "148,103,189"
 
 

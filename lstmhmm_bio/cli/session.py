@@ -28,7 +28,7 @@ USUAL_CODE = 11
 
 #: options that a run may be continued with other values of, and those that are files
 _FREE = ("output", "file_format", "proteins", "cds", "report", "threads", "no_cache", "quiet", "resume")
-_FILES = ("genome", "model", "calibration", "reference")
+_FILES = ("genome", "model", "calibration", "reference", "evidence")
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -133,12 +133,15 @@ def journal_of(context: click.Context, path: str) -> Journal:
     from ..io.journal import Journal, file_digest
     from ..model import find_card
 
+    model = context.params["model"]
+    given = {**context.params, "genome": path, "model": None if model == "auto" else str(find_card(model))}
     settings = {"version": __version__}
-    for name, value in context.params.items():
-        if name in _FREE:
-            continue
-        file = {"genome": path, "model": find_card(context.params["model"])}.get(name, value)
-        settings[name] = file_digest(str(file)) if name in _FILES and value else str(value)
+    for name, value in given.items():
+        if name in _FILES:
+            paths = value if isinstance(value, tuple) else (value,)
+            settings[name] = " ".join(file_digest(p) for p in paths if p)
+        elif name not in _FREE:
+            settings[name] = str(value)
     return Journal(journal_path(context.params["output"]), settings)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from spliced import simulate_spliced
 from tiny import random_codes, random_model
 
 from lstmhmm_bio import annotate, decoding
@@ -11,10 +12,12 @@ from lstmhmm_bio.calibration import Counts
 from lstmhmm_bio.decoding import Decoded, Weights, decode_records
 from lstmhmm_bio.features import Gene, Record
 from lstmhmm_bio.genes import genes_of
-from lstmhmm_bio.hmm.grammars import bacteria
+from lstmhmm_bio.hmm.grammars import bacteria, eukaryote
+from lstmhmm_bio.hmm.grammars.grammar import Grammar
 from lstmhmm_bio.hmm.graph import NEG
 from lstmhmm_bio.hmm.recursions import forward_backward
 from lstmhmm_bio.hmm.viterbi import UNITS, viterbi
+from lstmhmm_bio.nn.network import CodeMasks
 from lstmhmm_bio.scoring import Tracks
 from lstmhmm_bio.segment import coverage
 from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
@@ -145,6 +148,42 @@ def test_coverage_counts_genes_over_each_base(long_case: tuple[Record, tuple[Gen
     np.testing.assert_array_equal(number[:, inner], expected[:, inner])
     assert ((posterior >= 0) & (posterior <= 1)).all()
     assert posterior.mean() > 0.8
+
+
+def test_posteriors_of_a_grammar_with_memory_are_those_of_the_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    size, rng = SHORT[0], np.random.default_rng(7)
+    monkeypatch.setattr(decoding, "_BATCH_BASES", 2 * size)
+    grammar, code = eukaryote.grammar(5, memory=True), GeneticCode.from_number(1, ("ATG",))
+    transitions = eukaryote.INITIAL_WEIGHTS | {"start": -2.0, "intron0": -2.0, "intron1": -2.0, "intron2": -2.0}
+    annotation, _ = simulate_spliced("r", 3, genes=8)
+    record = Record("r", annotation.record.codes[:1400])
+    n = len(record)
+    classes, sites = (rng.normal(size=(2, n, 4), scale=1500).astype(np.int16) for _ in range(2))
+    weights = Weights.of(grammar, transitions)
+    (found,) = decode_records([record], [Tracks(classes, sites)], code, grammar, weights)
+    strands = (record.codes, reverse_complement(record.codes))
+    marks = np.stack([eukaryote.marks(c, CodeMasks.of(code)) for c in strands])
+
+    def emissions(of: Grammar) -> np.ndarray:
+        inputs = (jnp.asarray(x) * jnp.float32(1 / UNITS) for x in (classes, sites))
+        e = np.asarray(of.emissions(*inputs, jnp.asarray(marks), impossible=NEG))
+        return np.pad(e, ((0, 0), (0, size - n), (0, 0)))
+
+    lengths = jnp.full(2, n, jnp.int32)
+    assert found.grammar is grammar
+    np.testing.assert_array_equal(
+        found.paths, viterbi(grammar.graph, weights.path, emissions(grammar), lengths)[1][:, :n]
+    )
+    smaller = eukaryote.TRAINING
+    posteriors = np.asarray(
+        forward_backward(smaller.graph, smaller.graph.scores(transitions), emissions(smaller), lengths)[1]
+    )[:, :n]
+    for group, letters in (("stop", "T"), ("start", "S"), ("donor", "D"), ("acceptor", "A"), ("intron", "DNMA")):
+        members = [i for i, s in enumerate(smaller.graph.states) if s[0] in letters]
+        np.testing.assert_allclose(found.posterior(group), posteriors[..., members].sum(-1), atol=2e-3)
+    genes = genes_of(found, code)
+    assert {g.strand for g in genes} == {"+", "-"}
+    assert any(g.introns for g in genes)
 
 
 # ---- the pipeline with a model of no knowledge

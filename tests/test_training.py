@@ -9,14 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import NETWORK, random_codes, random_params
+from command import run
+from spliced import simulate_spliced
+from test_eukaryote_grammar import assert_readable
+from tiny import GRAMMARS, NETWORK, NETWORKS, random_codes, random_params
 
 from lstmhmm_bio import calibration
 from lstmhmm_bio.annotate import Annotator
 from lstmhmm_bio.calibration import Counts, Tables
 from lstmhmm_bio.errors import InputError, ModelError, UsageError
 from lstmhmm_bio.features import Annotation, Gene, Record
-from lstmhmm_bio.hmm.grammars import bacteria
+from lstmhmm_bio.hmm.grammars import bacteria, decoding_grammar, eukaryote
 from lstmhmm_bio.io.gff3 import Gff3Writer
 from lstmhmm_bio.model import load_model
 from lstmhmm_bio.nn.hybrid import HybridParams, score_windows
@@ -30,17 +33,18 @@ from lstmhmm_bio.training.dataset import (
     LabeledGenome,
     LabeledRecord,
     WindowSampler,
-    load_genome,
     pack,
     unpack,
 )
+from lstmhmm_bio.training.labelling import load_genome
 from lstmhmm_bio.training.loop import CHECKPOINT, Progress, TrainingConfig, train
-from lstmhmm_bio.training.losses import framewise, sequence_discriminative
+from lstmhmm_bio.training.losses import framewise, sequence_discriminative, sitewise
 from lstmhmm_bio.training.sheet import SheetRow, read_sheet
-from lstmhmm_bio.training.train import fit
+from lstmhmm_bio.training.train import _grammar_settings, fit
 from lstmhmm_bio.training.validation import GeneScores, score_batch
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "train" / "prok"
+GRAMMAR = bacteria.GRAMMAR
 WINDOW, BATCH = 600, 4
 #: one configuration for all, since each is compiled anew
 TRAINING = {"steps": 40, "learning_rate": 1e-2, "framewise_steps": 20, "report_every": 10}
@@ -71,13 +75,26 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[SheetRow]:
     ]
 
 
-def load(row: SheetRow) -> LabeledGenome:
-    return load_genome(row.fasta, row.annotation, name=row.name, clade=row.clade)
+def load(row: SheetRow, kind: str = "bacteria") -> LabeledGenome:
+    return load_genome(row.fasta, row.annotation, name=row.name, clade=row.clade, kind=kind)
 
 
 @pytest.fixture(scope="module")
 def genomes(rows: list[SheetRow]) -> list[LabeledGenome]:
     return [load(row) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def spliced_row(tmp_path_factory: pytest.TempPathFactory) -> SheetRow:
+    """A simulated genome of many small genes with introns."""
+    annotations = [simulate_spliced(f"chr{i}", i, genes=60, open_ends=False)[0] for i in range(2)]
+    records, genes = zip(*((a.record, a.genes) for a in annotations), strict=True)
+    return write_genome(tmp_path_factory.mktemp("spliced"), "spliced", list(records), list(genes))
+
+
+@pytest.fixture(scope="module")
+def spliced_genome(spliced_row: SheetRow) -> LabeledGenome:
+    return load(spliced_row, "eukaryote")
 
 
 @pytest.fixture(scope="module")
@@ -282,12 +299,16 @@ def _loss_and_gradient(
     params: HybridParams, codes: jax.Array, allowed: jax.Array, lengths: jax.Array, tables: Tables, code: CodeMasks
 ) -> tuple[jax.Array, HybridParams]:
     def loss(params: HybridParams) -> tuple[jax.Array, jax.Array]:
-        tracks = score_windows(params, NETWORK, codes, tables, code)
-        both = jnp.stack([framewise(tracks, allowed), sequence_discriminative(params, tracks, allowed, lengths)])
-        return both.sum(), both
+        tracks = score_windows(params, NETWORK, GRAMMAR, codes, tables, code)
+        losses = [
+            framewise(GRAMMAR, tracks, allowed),
+            sitewise(GRAMMAR, tracks, allowed),
+            sequence_discriminative(GRAMMAR, params, tracks, allowed, lengths),
+        ]
+        return sum(losses), jnp.stack(losses)
 
-    gradient, both = jax.grad(loss, has_aux=True)(params)
-    return both, gradient
+    gradient, losses = jax.grad(loss, has_aux=True)(params)
+    return losses, gradient
 
 
 def assert_finite(losses: np.ndarray, gradient: HybridParams) -> None:
@@ -317,29 +338,36 @@ def test_losses_and_gradients_are_finite_on_real_genomes(name: str) -> None:
 # ---- validation
 
 
+@pytest.mark.parametrize("kind", GRAMMARS)
 def test_gene_scores_of_perfect_and_other_predictions(
-    genomes: list[LabeledGenome], monkeypatch: pytest.MonkeyPatch
+    kind: str, genomes: list[LabeledGenome], spliced_genome: LabeledGenome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With emissions made from the labels every gene is found; from nothing, none."""
-    sampler = WindowSampler(genomes, window=3000, batch=BATCH)
+    grammar = GRAMMARS[kind]
+    sampler = WindowSampler(genomes if kind == "bacteria" else [spliced_genome], window=3000, batch=BATCH)
     draws = (sampler.draw(np.random.default_rng(n)) for n in range(99))
-    batch, number = next(d for d in draws if _complete_genes(d[0]) > 5)
-    bits = (batch.allowed[..., None] >> np.arange(len(bacteria.STATES))) & 1
-    scores = bacteria.GRAPH.scores(bacteria.INITIAL_WEIGHTS)
+    # the emissions of padding lead into a gene that a short window cuts: such windows are no test for many small genes
+    full = {"bacteria": 0, "eukaryote": 3000}[kind]
+    batch, number = next(d for d in draws if _complete_genes(d[0], kind) > 5 and d[0].lengths.min() >= full)
+    states = np.arange(len(grammar.graph.states))
+    bits = (batch.allowed[..., None] >> states) & 1
+    scores = grammar.graph.scores(grammar.initial_weights)
 
     def scored_with(emissions: np.ndarray) -> GeneScores:
         monkeypatch.setattr("lstmhmm_bio.training.validation._emissions", lambda *_: (jnp.asarray(emissions), scores))
-        return score_batch(random_params(1), NETWORK, batch, CodeMasks.of(GeneticCode.from_number(number)))
+        return score_batch(random_params(1), NETWORK, grammar, batch, CodeMasks.of(GeneticCode.from_number(number)))
 
-    genes = _complete_genes(batch)
+    genes = _complete_genes(batch, kind)
     labelled = np.where(bits == 1, 0, -50).astype(np.float32)
-    labelled[batch.allowed == 0] = np.where(np.arange(len(bacteria.STATES)) == 0, 0, -50)
+    labelled[batch.allowed == 0] = np.where(states == 0, 0, -50)
     assert scored_with(labelled) == GeneScores(genes, genes, genes, genes)
-    silent = np.broadcast_to(np.where(np.arange(len(bacteria.STATES)) == 0, 0, -50).astype(np.float32), labelled.shape)
+    silent = np.broadcast_to(np.where(states == 0, 0, -50).astype(np.float32), labelled.shape)
     assert scored_with(silent) == GeneScores(genes, 0, 0, 0)
 
 
-def _complete_genes(batch: Batch) -> int:
+def _complete_genes(batch: Batch, kind: str) -> int:
+    if kind == "eukaryote":
+        return sum(len(eukaryote.TRAINING.whole(row)) for row in batch.allowed)
     found = [bacteria.intervals(bacteria.labelled_path(row)) for row in batch.allowed]
     return int(sum((f.has_start & f.has_stop).sum() for f in found))
 
@@ -364,7 +392,7 @@ def trained(
 ) -> tuple[HybridParams, list[Progress], Path]:
     reports: list[Progress] = []
     folder = tmp_path_factory.mktemp("run")
-    params = train(sampler, NETWORK, TrainingConfig(**TRAINING), folder, report=reports.append)
+    params = train(sampler, NETWORK, GRAMMAR, TrainingConfig(**TRAINING), folder, report=reports.append)
     return jax.tree.map(np.asarray, params), reports, folder
 
 
@@ -373,6 +401,7 @@ def test_training_lowers_the_losses(trained: tuple[HybridParams, list[Progress],
     assert [r.step for r in reports] == [10, 20, 30, 40]
     assert reports[-1].framewise < 0.9 * reports[0].framewise
     assert [r.crf > 0 for r in reports] == [False, False, True, True]
+    assert not any(r.sitewise for r in reports)  # its weight is 0
     assert reports[-1].crf < reports[2].crf
     assert float(params.transitions["stay"]) == 0
     assert 0.05 < float(params.frequency[0]) < 0.33  # measured on the windows
@@ -383,9 +412,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 ) -> None:
     config = TrainingConfig(**TRAINING)
     stops: list[Progress] = []
-    train(sampler, NETWORK, config, tmp_path, report=stops.append, stop_after=0)
+    train(sampler, NETWORK, GRAMMAR, config, tmp_path, report=stops.append, stop_after=0)
     assert [r.step for r in stops] == [1]
-    resumed = train(sampler, NETWORK, config, tmp_path, workers=2)
+    resumed = train(sampler, NETWORK, GRAMMAR, config, tmp_path, workers=2)
     assert same(resumed, trained[0])
     assert (tmp_path / CHECKPOINT).read_bytes() == (trained[2] / CHECKPOINT).read_bytes()
 
@@ -395,11 +424,11 @@ def test_a_frozen_network_keeps_its_weights(
 ) -> None:
     before = trained[0]
     config = TrainingConfig(**(TRAINING | {"steps": 3, "framewise_steps": 0, "freeze": True}))
-    after = train(sampler, NETWORK, config, tmp_path, start_from=before)
+    after = train(sampler, NETWORK, GRAMMAR, config, tmp_path, start_from=before)
     for part in ("stem", "lstm", "head"):
         old, new = (jax.tree.leaves(getattr(p.network, part)) for p in (before, after))
         assert all(np.allclose(a, b, rtol=1e-6, atol=1e-7) for a, b in zip(old, new, strict=True))  # averaging rounds
-    assert not np.allclose(before.network.start[0].w, after.network.start[0].w, rtol=1e-4)
+    assert not np.allclose(before.network.sites["start"][0].w, after.network.sites["start"][0].w, rtol=1e-4)
     assert float(after.transitions["start"]) != float(before.transitions["start"])
 
 
@@ -408,14 +437,14 @@ def test_a_checkpoint_of_other_settings_is_refused(
 ) -> None:
     (tmp_path / CHECKPOINT).write_bytes((trained[2] / CHECKPOINT).read_bytes())
     with pytest.raises(InputError, match=r"not a checkpoint of this configuration \(seed .*\); choose another folder"):
-        train(sampler, NETWORK, TrainingConfig(**(TRAINING | {"seed": 99})), tmp_path)
+        train(sampler, NETWORK, GRAMMAR, TrainingConfig(**(TRAINING | {"seed": 99})), tmp_path)
 
 
 def test_a_finished_run_is_not_run_again(
     trained: tuple[HybridParams, list[Progress], Path], sampler: WindowSampler
 ) -> None:
     reports: list[Progress] = []
-    again = train(sampler, NETWORK, TrainingConfig(**TRAINING), trained[2], report=reports.append)
+    again = train(sampler, NETWORK, GRAMMAR, TrainingConfig(**TRAINING), trained[2], report=reports.append)
     assert same(again, trained[0])
     assert not reports
 
@@ -424,13 +453,13 @@ def test_a_checkpoint_of_another_network_is_refused(
     trained: tuple[HybridParams, list[Progress], Path], sampler: WindowSampler
 ) -> None:
     with pytest.raises(InputError, match=r"checkpoint\.safetensors: not a checkpoint of this configuration .*shape"):
-        train(sampler, replace(NETWORK, hidden=5), TrainingConfig(**TRAINING), trained[2])
+        train(sampler, replace(NETWORK, hidden=5), GRAMMAR, TrainingConfig(**TRAINING), trained[2])
 
 
 def test_a_broken_checkpoint_is_refused(sampler: WindowSampler, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"junk" * 5)
     with pytest.raises(InputError, match="choose another folder"):
-        train(sampler, NETWORK, TrainingConfig(**TRAINING), tmp_path)
+        train(sampler, NETWORK, GRAMMAR, TrainingConfig(**TRAINING), tmp_path)
 
 
 # ---- sheets
@@ -481,8 +510,15 @@ def test_fit_makes_a_model_that_annotates(
     monkeypatch.setattr("lstmhmm_bio.scoring.CALL", 2 * 24576)
     monkeypatch.setattr("lstmhmm_bio.annotate.ENOUGH_TO_CALIBRATE", 0)
     lines: list[str] = []
-    network = {"stride": 6, "stem": 8, "hidden": 4, "head": 6, "start_head": 6}
-    sizes = {"network": network, "training": TRAINING, "batch": BATCH, "window": WINDOW, "say": lines.append}
+    network = {"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6}
+    sizes = {
+        "kind": "bacteria",
+        "network": network,
+        "training": TRAINING,
+        "batch": BATCH,
+        "window": WINDOW,
+        "say": lines.append,
+    }
     card = fit(rows, rows[:1], tmp_path, name="sim", **sizes)
     assert card == tmp_path / "sim.toml"
     model = load_model(str(card))
@@ -511,6 +547,89 @@ def test_fit_makes_a_model_that_annotates(
     assert change.max() < 0.1
 
 
+@pytest.mark.slow
+def test_fit_makes_a_model_of_genes_with_introns(
+    spliced_row: SheetRow, spliced_genome: LabeledGenome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstmhmm_bio.scoring.CALL", 6144)
+    monkeypatch.setattr("lstmhmm_bio.decoding._BATCH_BASES", 2 * 6144)
+    reports: list[str] = []
+    card = fit(
+        [spliced_row],
+        [],
+        tmp_path,
+        name="introns",
+        kind="eukaryote",
+        network={"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6},
+        training={"steps": 3, "learning_rate": 1e-2, "framewise_steps": 0, "site_weight": 0.2, "report_every": 1},
+        batch=BATCH,
+        window=WINDOW,
+        say=reports.append,
+    )
+    log = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log] == [1, 2, 3]
+    assert all(entry[loss] > 0 for entry in log for loss in ("framewise", "sitewise", "crf"))
+    model = load_model(str(card))
+    assert model.config == NETWORKS["eukaryote"]
+    assert model.card["kind"] == model.grammar.kind == "eukaryote"
+    assert model.card["grammar"] == {"min_intron": min(spliced_genome.introns)}
+    assert model.grammar is decoding_grammar("eukaryote", model.card["grammar"])
+    # it has learned next to nothing: let it find what it can
+    eager = model.params._replace(class_bias=np.float32([0.5, 0.5]))
+    weights = {**model.params.transitions, "start": np.float32(0), "intron0": np.float32(0), "intron1": np.float32(0)}
+    annotator = Annotator(replace(model, params=eager._replace(transitions=weights)), genetic_code=1, min_length=0)
+    record = simulate_spliced("new", 9, genes=12)[0].record
+    (annotation,) = annotator.annotate([record], None)
+    strands = {strand: decode(c) for strand, c in (("+", record.codes), ("-", reverse_complement(record.codes)))}
+    for gene in annotation.genes:
+        length = len(record)
+        own = gene.segments
+        if gene.strand == "-":
+            own = tuple((length - e, length - s) for s, e in reversed(own))
+        assert_readable(strands[gene.strand], (own, gene.has_start, gene.has_stop), min(spliced_genome.introns))
+        assert len(gene.exon_scores) == len(own)
+        assert 0 <= gene.score <= 1
+    assert {g.strand for g in annotation.genes} == {"+", "-"}
+    assert any(g.introns for g in annotation.genes)
+
+
+def test_the_shortest_intron_of_a_model(spliced_genome: LabeledGenome) -> None:
+    """One in a thousand may be shorter, and a grammar has its limits."""
+
+    def settings(*introns: int) -> dict[str, int]:
+        return _grammar_settings("eukaryote", [replace(spliced_genome, introns=tuple(sorted(introns)))])
+
+    assert settings(*[20] * 3, *[30] * 4000) == {"min_intron": 30}
+    assert settings(*[20] * 3, *[30] * 2000) == {"min_intron": 20}
+    assert settings(*[20] * 3, *[30] * 900) == {"min_intron": 20}
+    assert settings(20, *[30] * 1500) == {"min_intron": 30}
+    assert settings(90, 100) == {"min_intron": eukaryote.LONGEST_MINIMUM}
+    assert settings() == {"min_intron": eukaryote.SHORTEST_INTRON}
+    assert _grammar_settings("bacteria", [spliced_genome]) == {}
+    for found in (settings(90), settings()):
+        assert decoding_grammar("eukaryote", found).kind == "eukaryote"
+
+
+def test_the_grammar_is_chosen_on_the_command_line(
+    spliced_row: SheetRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict] = []
+
+    def spy(*rows: object, **settings: object) -> Path:
+        calls.append(settings)
+        return tmp_path
+
+    monkeypatch.setattr("lstmhmm_bio.training.train.fit", spy)
+    monkeypatch.setattr("lstmhmm_bio.runtime.configure", lambda *_: None)
+    sheet = tmp_path / "sheet.tsv"
+    sheet.write_text(f"fasta\tannotation\n{spliced_row.fasta}\t{spliced_row.annotation}\n")
+    for more in ((), ("--grammar", "eukaryote")):
+        result = run("train", sheet, "-o", tmp_path / "out", *more)
+        assert result.code == 0, result.err
+    assert [c["kind"] for c in calls] == ["bacteria", "eukaryote"]
+    assert [c["training"]["site_weight"] > 0 for c in calls] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -520,11 +639,22 @@ def test_fit_makes_a_model_that_annotates(
     ],
 )
 def test_sizes_that_do_not_fit(changes: dict, message: str, tmp_path: Path) -> None:
-    sizes = {"network": {}, "training": {}, "batch": BATCH, "window": WINDOW} | changes
+    sizes = {"kind": "bacteria", "network": {}, "training": {}, "batch": BATCH, "window": WINDOW} | changes
     with pytest.raises(UsageError, match=message):
         fit([], [], tmp_path, name="x", **sizes)
 
 
 def test_fine_tuning_needs_a_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="unknown model 'weasel'"):
-        fit([], [], tmp_path, name="x", network={}, training={}, batch=4, window=600, start_from="weasel")
+        fit(
+            [],
+            [],
+            tmp_path,
+            name="x",
+            kind="bacteria",
+            network={},
+            training={},
+            batch=4,
+            window=600,
+            start_from="weasel",
+        )

@@ -28,7 +28,7 @@ from .decoding import Decoded, Weights, decode_records, log_partitions
 from .errors import UsageError
 from .evidence import IntronEvidence, SupportWeights
 from .features import Annotation, Gene, Record
-from .genes import genes_of
+from .genes import genes_of, with_alternative_starts
 from .genetic_code import CodeEvidence
 from .model import Model
 from .scoring import Scorer, Tracks
@@ -62,19 +62,33 @@ class Annotator:
         genetic_code: NCBI table number.
         min_length: shortest gene reported, bases; partial genes may be a third shorter.
         min_score: lowest posterior probability of a gene reported.
+        alternative_starts: report the other likely start codons of each bacterial gene.
     """
 
     def __init__(
-        self, model: Model, *, genetic_code: int = 11, min_length: int = MIN_LENGTH, min_score: float = 0.0
+        self,
+        model: Model,
+        *,
+        genetic_code: int = 11,
+        min_length: int = MIN_LENGTH,
+        min_score: float = 0.0,
+        alternative_starts: bool = False,
     ) -> None:
         self.model, self.min_length, self.min_score = model, min_length, min_score
+        self.alternative_starts = alternative_starts
         self.code = GeneticCode.from_number(genetic_code, model.grammar.start_codons)
         self._scorer = Scorer(model, self.code)
         self._weights = Weights.of(model.grammar, model.params.transitions)
 
     def with_code(self, genetic_code: int) -> Annotator:
         """The same under another genetic code."""
-        return Annotator(self.model, genetic_code=genetic_code, min_length=self.min_length, min_score=self.min_score)
+        return Annotator(
+            self.model,
+            genetic_code=genetic_code,
+            min_length=self.min_length,
+            min_score=self.min_score,
+            alternative_starts=self.alternative_starts,
+        )
 
     def calibrate(self, records: Iterable[Record]) -> Calibration:
         """First pass: the genome's own tables, a pure function of all its records."""
@@ -184,6 +198,8 @@ class Annotator:
         for decoded in self.decode(unrolled(), calibration, evidence):
             record = originals.popleft()
             genes = genes_of(decoded, self.code)
+            if self.alternative_starts:
+                genes = with_alternative_starts(genes, decoded, self.code)
             if record.circular:
                 genes = _rolled_up(genes, len(record))
             kept = (g for g in genes if self._long_enough(g) and g.score >= self.min_score)
@@ -213,6 +229,7 @@ def _rolled_up(genes: list[Gene], length: int) -> list[Gene]:
             start=g.start - AROUND,
             end=g.end - AROUND,
             introns=tuple((s - AROUND, e - AROUND) for s, e in g.introns),
+            alternative_starts=tuple(((at - AROUND) % length, share) for at, share in g.alternative_starts),
         )
         for g in genes
     )

@@ -48,6 +48,8 @@ class Gene:
         introns: (start, end) 0-based half-open, ascending.
         exon_scores: posterior probability of each segment of the CDS, in the order of `segments`; () where not known.
         intronic: the model knows introns, whether this gene has one or not.
+        alternative_starts: other start codons of the same reading frame: (forward coordinate of the codon's first base,
+            0-based; posterior probability given the gene), the likeliest first; () unless asked for.
         supported_introns: how many of its introns were seen in transcripts; None without such evidence.
     """
 
@@ -65,6 +67,7 @@ class Gene:
     exon_scores: tuple[float, ...] = ()
     intronic: bool = False
     supported_introns: int | None = None
+    alternative_starts: tuple[tuple[int, float], ...] = ()
 
     @property
     def segments(self) -> tuple[tuple[int, int], ...]:

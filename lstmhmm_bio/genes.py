@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .decoding import Decoded
 from .features import Gene
 from .hmm.grammars import bacteria, eukaryote
-from .sequence import GeneticCode, decode, reverse_complement
+from .sequence import GeneticCode, decode, kmer_indices, reverse_complement
 
 
 def genes_of(decoded: Decoded, code: GeneticCode) -> list[Gene]:
@@ -34,6 +36,43 @@ def _bacterial(decoded: Decoded, row: int, codes: NDArray[np.uint8], code: Genet
         codon = decode(codes[s : s + 3]) if has_start else ""
         genes.append(_gene(decoded, row, ((s, e),), (), score, has_start, has_stop, start_score, codon, code))
     return genes
+
+
+#: alternative starts are looked for from this many bases upstream of the start to this many before the gene's end
+REACH, SHORTEST = 900, 60
+#: and reported from this posterior probability on, given the gene
+LEAST_ALTERNATIVE = 0.01
+
+
+def with_alternative_starts(genes: list[Gene], decoded: Decoded, code: GeneticCode) -> list[Gene]:
+    """The same bacterial genes with the other start codons of their frame that are not unlikely.
+
+    Args:
+        genes: of `genes_of`; those with introns and those without start or stop codon stay as they are.
+        decoded: what they came from.
+        code: genetic code.
+    """
+    length, start = len(decoded.record), decoded.posterior("start")
+    is_stop = np.append(code.is_stop, False)
+    stops = [is_stop[kmer_indices(c, 3)] for c in (decoded.record.codes, reverse_complement(decoded.record.codes))]
+    out = []
+    for gene in genes:
+        row = "+-".index(gene.strand)
+        s, e = (gene.start, gene.end) if row == 0 else (length - gene.end, length - gene.start)
+        if gene.intronic or not (gene.has_start and gene.has_stop):
+            out.append(gene)
+            continue
+        upstream = np.arange(s - 3, max(s - REACH, -1), -3)
+        in_the_way = np.flatnonzero(stops[row][upstream])
+        upstream = upstream[: in_the_way[0]] if len(in_the_way) else upstream
+        places = np.concatenate([upstream, np.arange(s + 3, e - SHORTEST, 3)])
+        shares = start[row][places] / max(gene.score, 1 / 65535)
+        found = sorted(
+            ((int(p if row == 0 else length - 1 - p), min(float(x), 1.0)) for p, x in zip(places, shares, strict=True)),
+            key=lambda pair: (-pair[1], pair[0]),
+        )
+        out.append(replace(gene, alternative_starts=tuple(pair for pair in found if pair[1] >= LEAST_ALTERNATIVE)))
+    return out
 
 
 def _eukaryotic(decoded: Decoded, row: int, codes: NDArray[np.uint8], code: GeneticCode) -> list[Gene]:

@@ -1,8 +1,8 @@
 """Segmentation: every base of a record in exactly one region.
 
 The same decoding as `annotate`, written as a partition instead of as genes. A region's name says what lies on the two
-strands: ``intergenic``, ``CDS(+)``, ``CDS(-)``, with eukaryotic models ``intron(+)``, ``intron(-)``, and overlaps such as
-``CDS(+)/CDS(-)``.
+strands: ``intergenic``, ``CDS(+)``, ``CDS(-)``, with eukaryotic models ``intron(+)``, ``intron(-)``, and overlaps such
+as ``CDS(+)/CDS(-)``.
 """
 
 from __future__ import annotations

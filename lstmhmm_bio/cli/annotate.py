@@ -75,6 +75,12 @@ from .session import (
     metavar="P",
     help="Lowest posterior probability of a gene.",
 )
+@option(
+    "Output",
+    "--alternative-starts",
+    is_flag=True,
+    help="Name the other likely start codons of each gene, as coordinate:probability, in GFF3.",
+)
 @model_options
 @calibration_options
 @running_options
@@ -106,6 +112,7 @@ def annotate(
     report: str | None,
     min_length: int,
     min_score: float,
+    alternative_starts: bool,
     model: str,
     genetic_code: int | None,
     calibration: str | None,
@@ -165,6 +172,7 @@ def annotate(
             no_cache=no_cache,
             min_length=min_length,
             min_score=min_score,
+            alternative_starts=alternative_starts,
         )
         annotator, tables = calibration_for(
             annotator,

@@ -102,6 +102,8 @@ def _coding_attributes(gene: Gene) -> dict[str, str]:
         attributes["start_type"] = gene.start_codon
         if not isnan(gene.start_score):
             attributes["start_score"] = f"{gene.start_score:.4f}"
+    if gene.alternative_starts:
+        attributes["alternative_starts"] = " ".join(f"{at + 1}:{share:.4f}" for at, share in gene.alternative_starts)
     return attributes
 
 

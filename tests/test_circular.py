@@ -1,0 +1,98 @@
+"""Circular records, alternative starts and the choice of a model, with the bundled bacterial model."""
+
+import numpy as np
+import pytest
+from command import small_batches
+
+from lstmhmm_bio import annotate
+from lstmhmm_bio.annotate import Annotator
+from lstmhmm_bio.features import Record
+from lstmhmm_bio.io.derived import coding_sequence
+from lstmhmm_bio.model import load_model
+from lstmhmm_bio.model_choice import choose
+from lstmhmm_bio.simulate import simulate_genome
+
+LENGTH = 20_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small():
+    with small_batches(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annotate, "AROUND", 6000)
+        yield
+
+
+@pytest.fixture(scope="module")
+def annotator():
+    return Annotator(load_model("bacteria"), alternative_starts=True)
+
+
+@pytest.fixture(scope="module")
+def genome():
+    return simulate_genome(LENGTH, gc=0.45, seed=7)[0]
+
+
+def genes_of(annotator, record):
+    (found,) = annotator.annotate([record], annotator.calibrate([record]))
+    assert found.record is record
+    return found.genes
+
+
+@pytest.fixture(scope="module")
+def linear(annotator, genome):
+    return genes_of(annotator, genome)
+
+
+def test_a_gene_over_the_origin_is_one_gene(annotator, genome, linear):
+    inner = [g for g in linear if g.start > 6000 and g.end < LENGTH - 6000 and g.length > 300]
+    for gene in (next(g for g in inner if g.strand == strand) for strand in "+-"):
+        cut = (gene.start + gene.end) // 2
+        turned = Record("turned", np.roll(genome.codes, -cut), circular=True)
+        found = genes_of(annotator, turned)
+        (over,) = (g for g in found if g.end > LENGTH)
+        assert (over.start, over.end, over.strand) == (gene.start - cut + LENGTH, gene.end - cut + LENGTH, gene.strand)
+        assert not over.partial_left
+        assert not over.partial_right
+        np.testing.assert_array_equal(coding_sequence(turned, over), coding_sequence(genome, gene))
+        # what lies away from the origin is what the linear record has
+        away = {(g.start + cut, g.end + cut, g.strand) for g in found if g.start > 6000 and g.end < LENGTH - 6000}
+        assert len(away & {(g.start % LENGTH, g.start % LENGTH + g.length, g.strand) for g in linear}) > 3
+
+
+def test_a_circle_has_no_partial_genes(annotator, genome):
+    found = genes_of(annotator, Record("c", genome.codes, circular=True))
+    assert found
+    assert not any(g.partial_left or g.partial_right for g in found)
+    assert all(0 <= g.start < LENGTH and g.end - g.start <= LENGTH for g in found)
+    assert len({(g.start, g.end, g.strand) for g in found}) == len(found)
+
+
+def test_short_and_empty_circles(annotator):
+    rng = np.random.default_rng(0)
+    for length in (0, 1, 500):
+        genes_of(annotator, Record("tiny", rng.integers(0, 4, length).astype(np.uint8), circular=True))
+
+
+def test_alternative_starts_are_start_codons_in_frame(annotator, genome, linear):
+    with_others = [g for g in linear if g.alternative_starts]
+    assert len(with_others) > 3
+    for gene in with_others:
+        shares = [share for _, share in gene.alternative_starts]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) + gene.start_score < 1.02
+        for at, _ in gene.alternative_starts:
+            if gene.strand == "+":
+                codon = genome.codes[at : at + 3]
+                assert (at - gene.start) % 3 == 0
+            else:
+                codon = 3 - genome.codes[at - 2 : at + 1][::-1]
+                assert (gene.end - 1 - at) % 3 == 0
+            assert "".join("ACGT"[c] for c in codon) in ("ATG", "GTG", "TTG")
+
+
+def test_the_bacterial_model_fits_a_bacterial_genome_best(genome):
+    fits = choose(["bacteria"], lambda: [genome])
+    assert [f.model for f in fits] == ["bacteria"]
+    assert fits[0].gain > 10
+    shuffled = Record("s", np.random.default_rng(1).permutation(genome.codes))
+    assert choose(["bacteria"], lambda: [shuffled])[0].gain < fits[0].gain / 5

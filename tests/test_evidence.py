@@ -1,0 +1,172 @@
+from collections import Counter
+
+import numpy as np
+import pysam
+import pytest
+
+from lstmhmm_bio.errors import InputError
+from lstmhmm_bio.evidence import SUPPORT, IntronEvidence, SupportWeights, fit, support_class
+from lstmhmm_bio.features import Record
+from lstmhmm_bio.hmm.viterbi import UNITS
+from lstmhmm_bio.scoring import Tracks
+from lstmhmm_bio.sequence import encode
+
+GENOME = "ACAAACCCAAAC" + "GT" + "A" * 24 + "AG" + "CCCAAA" + "CT" + "A" * 22 + "AC" + "CCAAACCC" * 10
+FORWARD = (12, 40)  # GT..AG
+REVERSE = (46, 72)  # CT..AC
+
+
+def write_bam(path, reads, *, length=len(GENOME)):
+    """Reads (start, CIGAR, flag, tags) on record chr."""
+    header = {"HD": {"VN": "1.6", "SO": "coordinate"}, "SQ": [{"SN": "chr", "LN": length}]}
+    with pysam.AlignmentFile(str(path), "wb", header=header) as out:
+        for n, (start, cigar, flag, tags) in enumerate(sorted(reads, key=lambda r: r[0])):
+            read = pysam.AlignedSegment(out.header)
+            read.query_name, read.flag, read.reference_id, read.reference_start = f"r{n}", flag, 0, start
+            read.mapping_quality, read.cigarstring = 60, cigar
+            size = sum(length for op, length in read.cigartuples if op in (0, 1, 4))
+            read.query_sequence = "A" * size
+            read.set_tags(tags)
+            out.write(read)
+    return path
+
+
+@pytest.fixture
+def sequences():
+    return {"chr": encode(GENOME)}
+
+
+def gap(intron, left=5):
+    return intron[0] - left, f"{left}M{intron[1] - intron[0]}N5M"
+
+
+def test_strand_by_tag_or_by_splice_sites(tmp_path, sequences):
+    start, cigar = gap(FORWARD)
+    other, other_cigar = gap(REVERSE)
+    bam = write_bam(
+        tmp_path / "a.bam",
+        [
+            (start, cigar, 0, []),
+            (start, cigar, 16, [("XS", "+")]),
+            (start, cigar, 0, [("XS", "-")]),
+            (start, cigar, 16, [("ts", "-")]),  # read on -, transcript opposite to it: +
+            (other, other_cigar, 0, []),
+            (other + 1, other_cigar, 0, []),  # no splice sites, no tag
+            (start, cigar, 256, []),  # secondary
+            (start, cigar, 1024, []),  # duplicate
+            (start, "20M", 0, []),
+        ],
+    )
+    found = IntronEvidence.read([bam], sequences=sequences)
+    assert found.by_record == {"chr": Counter({(*FORWARD, "+"): 3, (*FORWARD, "-"): 1, (*REVERSE, "-"): 1})}
+    assert found.depth == pytest.approx(5e6 / len(GENOME))
+    assert found.support("chr", [FORWARD, REVERSE], "+") == 1
+    assert found.support("nowhere", [FORWARD], "+") == 0
+
+
+def test_two_gaps_deletions_and_insertions(tmp_path, sequences):
+    bam = write_bam(tmp_path / "a.bam", [(5, "3M2I4M28N3M1D2M26N5M", 0, [("XS", "+")])])
+    found = IntronEvidence.read([bam], sequences=sequences).by_record["chr"]
+    assert found == {(12, 40, "+"): 1, (46, 72, "+"): 1}
+
+
+def test_introns_of_gff_add_to_those_of_alignments(tmp_path, sequences):
+    start, cigar = gap(FORWARD)
+    bam = write_bam(tmp_path / "a.bam", [(start, cigar, 0, [])])
+    gff = tmp_path / "b.gff3"
+    gff.write_text(
+        "##gff-version 3\nchr\tx\tintron\t13\t40\t7\t+\t.\tID=a\nchr\tx\tintron\t47\t72\t.\t-\t.\tID=b\n"
+        "chr\tx\texon\t1\t12\t.\t+\t.\tID=c\n"
+    )
+    found = IntronEvidence.read([bam, gff], sequences=sequences)
+    assert found.by_record == {"chr": Counter({(*FORWARD, "+"): 8, (*REVERSE, "-"): 1})}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("chr\tx\tintron\tten\t40\t7\t+\t.\tID=a\n", "line 1: coordinates or score are no numbers"),
+        ("chr\tx\texon\t1\t40\t7\t+\t.\tID=a\n", "holds no intron row"),
+        ("other\tx\tintron\t1\t40\t7\t+\t.\tID=a\n", "none of its sequence names is in the genome"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, sequences, text, message):
+    path = tmp_path / "bad.gff3"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        IntronEvidence.read([path], sequences=sequences)
+    assert str(path) in str(caught.value)
+
+
+def test_what_is_no_alignment_is_refused(tmp_path, sequences):
+    path = tmp_path / "x.bam"
+    path.write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(InputError, match="not readable as BAM, CRAM or SAM"):
+        IntronEvidence.read([path], sequences=sequences)
+
+
+def test_sites_lie_at_the_ends_of_introns_on_their_strand():
+    evidence = IntronEvidence({"chr": Counter({(10, 30, "+"): 2, (50, 70, "-"): 3, (95, 120, "+"): 1})}, 1.0)
+    sites = evidence.sites("chr", 100)
+    assert {k: [tuple(x) for x in np.argwhere(v)] for k, v in sites.items()} == {
+        "donor": [(0, 10), (1, 30)],  # 100 - 70
+        "acceptor": [(0, 29), (1, 49)],
+    }
+    assert sites["donor"][0, 10] == 2
+    assert sites["acceptor"][1, 49] == 3
+
+
+def test_weights_of_the_nearest_depth_are_added_in_fixed_point():
+    low, high = (tuple(float(i + k) for i in range(len(SUPPORT))) for k in (0, 20))
+    weights = SupportWeights((1e6, 1e3), (high, low), (high, low))
+    assert SupportWeights.from_card(weights.card()) == weights
+    evidence = IntronEvidence({"r": Counter({(10, 30, "+"): 2})}, 2e3)
+    tracks = Tracks.empty(50, type("Sizes", (), {"classes": 4, "sites": ("start", "stop", "donor", "acceptor")}))
+    evidence.add_to(Record("r", np.zeros(50, np.uint8)), tracks, ("start", "stop", "donor", "acceptor"), weights)
+    assert not tracks.sites[..., :2].any()
+    assert tracks.sites[0, 10, 2] == tracks.sites[0, 29, 3] == 2 * UNITS
+    assert np.count_nonzero(tracks.sites) == 2
+
+
+def test_bonus_does_not_overflow():
+    ratios = (12.0,) * len(SUPPORT)
+    tracks = Tracks.empty(20, type("Sizes", (), {"classes": 4, "sites": ("donor", "acceptor")}))
+    tracks.sites[:] = 31 * UNITS
+    evidence = IntronEvidence({}, 1.0)
+    evidence.add_to(
+        Record("r", np.zeros(20, np.uint8)), tracks, ("donor", "acceptor"), SupportWeights((1.0,), (ratios,), (ratios,))
+    )
+    assert (tracks.sites == 2**15 - 1).all()
+
+
+def test_support_classes():
+    assert support_class(np.array([0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 9999])).tolist() == [
+        0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6,
+    ]  # fmt: skip
+
+
+def test_fit_is_the_ratio_of_shares_and_never_falls():
+    rng = np.random.default_rng(0)
+    record = Record("r", rng.integers(0, 4, 60_000).astype(np.uint8))
+    text = "".join("ACGT"[c] for c in record.codes)
+    donors = [i for i in range(len(text) - 400) if text[i : i + 2] == "GT"][::40]
+    introns = []
+    for donor in donors:
+        acceptor = text.index("AG", donor + 100)
+        introns.append((donor, acceptor + 2, "+"))
+    introns = [i for n, i in enumerate(introns) if n == 0 or i[0] > introns[n - 1][1]]
+    seen = Counter(dict.fromkeys(introns[: len(introns) * 3 // 4], 20))
+    weights = fit([record], {"r": introns}, IntronEvidence({"r": seen}, 1e4))
+    full = weights.at(1e4)["donor"]
+    assert full[0] == pytest.approx(np.log(0.25), abs=0.3)  # three quarters of the true ones are seen
+    assert full[5] > 4  # 16 to 31 reads: hardly any other candidate is seen
+    assert all((np.diff(row[1:]) >= 0).all() for row in weights.donor + weights.acceptor)
+    assert len(weights.depths) == len(weights.donor) == len(weights.acceptor)
+    assert weights.at(1e-9)["donor"][0] > full[0]  # few reads: not to be seen says little
+
+
+def test_thinning_keeps_the_share():
+    evidence = IntronEvidence({"r": Counter({(i, i + 50, "+"): 100 for i in range(100)})}, 80.0)
+    less = evidence.thinned(0.25, np.random.default_rng(1))
+    assert less.depth == 20.0
+    assert 2200 < sum(less.by_record["r"].values()) < 2800

@@ -59,7 +59,7 @@ class Annotator:
 
     Args:
         model: from `load_model`.
-        genetic_code: NCBI table number.
+        genetic_code: NCBI table number (default: the model's usual one).
         min_length: shortest gene reported, bases; partial genes may be a third shorter.
         min_score: lowest posterior probability of a gene reported.
         alternative_starts: report the other likely start codons of each bacterial gene.
@@ -69,14 +69,14 @@ class Annotator:
         self,
         model: Model,
         *,
-        genetic_code: int = 11,
+        genetic_code: int | None = None,
         min_length: int = MIN_LENGTH,
         min_score: float = 0.0,
         alternative_starts: bool = False,
     ) -> None:
         self.model, self.min_length, self.min_score = model, min_length, min_score
         self.alternative_starts = alternative_starts
-        self.code = GeneticCode.from_number(genetic_code, model.grammar.start_codons)
+        self.code = GeneticCode.from_number(genetic_code or model.genetic_code, model.grammar.start_codons)
         self._scorer = Scorer(model, self.code)
         self._weights = Weights.of(model.grammar, model.params.transitions)
 

@@ -151,7 +151,7 @@ class IntronEvidence:
 
     def support(self, seqid: str, introns: Iterable[tuple[int, int]], strand: str) -> int:
         """How many of some introns were seen."""
-        seen = self.by_record.get(seqid, {})
+        seen = self.by_record.get(seqid, Counter())
         return sum((start, end, strand) in seen for start, end in introns)
 
 
@@ -199,7 +199,7 @@ def _of_alignments(path: str, sequences: Mapping[str, Codes], reference: str | N
                     if operation == _SKIP and SHORTEST <= length <= LONGEST:
                         strand = _strand_of(read, position, position + length, sequences)
                         if strand:
-                            found[read.reference_name][(position, position + length, strand)] += 1
+                            found[str(read.reference_name)][(position, position + length, strand)] += 1
                     if operation in _REFERENCE_OPERATIONS:
                         position += length
     except (OSError, ValueError) as error:

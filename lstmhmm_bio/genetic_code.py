@@ -14,10 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .calibration import Floats
 from .features import Gene, Record
-from .sequence import Codes, codon_index, kmer_indices, reverse_complement
+from .sequence import codon_index, kmer_indices, reverse_complement
 
 #: codons read beyond a stop codon, and the fewest of them before the record's end or the next stop that count
 BEYOND = 24
@@ -30,6 +31,8 @@ ENOUGH_GENES = 40
 SIGNIFICANT, LEAST_EXCESS = 4.0, 0.05
 #: share of TGG among the sense codons below which TGA stands for tryptophan
 RARE_TGG = 0.003
+
+Indices = NDArray[np.int32]
 
 _TGA, _TGG, _TAA, _TAG = map(codon_index, ("TGA", "TGG", "TAA", "TAG"))
 
@@ -105,7 +108,7 @@ def evidence(found: Iterable[tuple[Record, list[Gene]]], hexamers: Floats) -> Co
     )
 
 
-def _score_beyond(triplets: Codes, sixes: Codes, hexamers: Floats, end: int) -> float | None:
+def _score_beyond(triplets: Indices, sixes: Indices, hexamers: Floats, end: int) -> float | None:
     """Mean hexamer log-odds of the codons in frame from `end` to the next stop codon; None if they are too few."""
     ahead = triplets[end : end + 3 * BEYOND : 3]
     stops = np.flatnonzero((ahead == _TAA) | (ahead == _TAG) | (ahead < 0))

@@ -52,6 +52,21 @@ class Model:
     def version(self) -> str:
         return str(self.card["version"])
 
+    @property
+    def genetic_code(self) -> int:
+        """NCBI number of the code that it takes when nobody says otherwise."""
+        return usual_code(self.card)
+
+
+#: genetic code of bacteria and archaea
+BACTERIAL_CODE = 11
+
+
+def usual_code(card: dict[str, Any]) -> int:
+    """The genetic code of a card: the bacterial one if it is among them, else the first."""
+    codes = card.get("genetic_codes") or [BACTERIAL_CODE]
+    return BACTERIAL_CODE if BACTERIAL_CODE in codes else codes[0]
+
 
 def bundled_models() -> list[str]:
     """Names of the models that come with the package."""

@@ -29,10 +29,5 @@ def choose(names: Sequence[str], read: Callable[[], Iterable[Record]]) -> list[F
         names: of the models, or paths of their cards.
         read: gives the records, once per model.
     """
-    fits = []
-    for name in names:
-        model = load_model(name)
-        codes = model.card.get("genetic_codes", [11])
-        annotator = Annotator(model, genetic_code=11 if 11 in codes else codes[0])
-        fits.append(Fit(name, annotator.evidence_of_genes(read())))
+    fits = [Fit(name, Annotator(load_model(name)).evidence_of_genes(read())) for name in names]
     return sorted(fits, key=lambda fit: -fit.gain)

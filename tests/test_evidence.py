@@ -16,9 +16,9 @@ FORWARD = (12, 40)  # GT..AG
 REVERSE = (46, 72)  # CT..AC
 
 
-def write_bam(path, reads, *, length=len(GENOME)):
+def write_bam(path, reads):
     """Reads (start, CIGAR, flag, tags) on record chr."""
-    header = {"HD": {"VN": "1.6", "SO": "coordinate"}, "SQ": [{"SN": "chr", "LN": length}]}
+    header = {"HD": {"VN": "1.6", "SO": "coordinate"}, "SQ": [{"SN": "chr", "LN": len(GENOME)}]}
     with pysam.AlignmentFile(str(path), "wb", header=header) as out:
         for n, (start, cigar, flag, tags) in enumerate(sorted(reads, key=lambda r: r[0])):
             read = pysam.AlignedSegment(out.header)

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from ..genetic_code import CodeEvidence
     from ..io.journal import Journal
 
-#: of bacteria and archaea
-USUAL_CODE = 11
-
-
 #: options that a run may be continued with other values of, and those that are files
 _FREE = ("output", "file_format", "proteins", "cds", "report", "threads", "no_cache", "quiet", "resume")
 _FILES = ("genome", "model", "calibration", "reference", "evidence")
@@ -89,7 +85,7 @@ def start_annotator(
     Raises:
         ModelError, UsageError: what can be wrong with the options, before JAX starts where that can be known.
     """
-    from ..model import read_card
+    from ..model import read_card, usual_code
     from ..runtime import configure
     from ..sequence import GeneticCode
 
@@ -172,6 +168,7 @@ def calibration_for(
     """
     from ..io.calibration_file import read_calibration
     from ..io.sequences import format_of, read_records
+    from ..model import BACTERIAL_CODE
 
     if file and meta:
         raise UsageError("--calibration and --meta exclude each other: a metagenome has no tables of its own")
@@ -195,7 +192,7 @@ def calibration_for(
 
     calibration, found = first_pass(annotator)
     number = found.genetic_code
-    if choose_code and annotator.code.number == USUAL_CODE and number != USUAL_CODE:
+    if choose_code and annotator.code.number == BACTERIAL_CODE and number != BACTERIAL_CODE:
         note(
             f"{found.tga_continued} of {found.tga} reading frames go on behind TGA ({found.other_continued} of "
             f"{found.other} behind TAA and TAG): taken for genetic code {number}, give --genetic-code to override"
@@ -203,12 +200,6 @@ def calibration_for(
         annotator = annotator.with_code(number)
         calibration, _ = first_pass(annotator)
     return annotator, calibration
-
-
-def usual_code(card: dict[str, Any]) -> int:
-    """The genetic code that a model takes when nobody says otherwise."""
-    codes = card.get("genetic_codes") or [USUAL_CODE]
-    return USUAL_CODE if USUAL_CODE in codes else codes[0]
 
 
 def introns_of(files: Sequence[str], path: str, reference: str | None) -> IntronEvidence:

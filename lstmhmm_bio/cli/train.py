@@ -164,7 +164,6 @@ def train(
             "steps": steps,
             "learning_rate": learning_rate,
             "framewise_steps": 0 if start_from else steps // 10,
-            "site_weight": 0.2 if grammar == "eukaryote" else 0.0,
             "freeze": freeze_network,
             "seed": seed,
         },

@@ -27,6 +27,7 @@ from .loop import Progress, TrainingConfig, train
 from .sheet import SheetRow
 
 VALIDATION_BATCHES = 3  # per genetic code
+SITE_WEIGHT = 0.2
 ACCESSIONS = 12  # of a genome's sequences that its model's card names
 
 
@@ -78,6 +79,8 @@ def fit(
     for genome in labelled:
         say(_describe(genome))
     sampler = WindowSampler(labelled, window=window, batch=batch)
+    # the sites of bacteria, their starts, are learned through the HMM alone
+    training = {"site_weight": SITE_WEIGHT if len(grammar.sites) > 1 else 0.0, **training}
     plan = TrainingConfig(**training)
     log = folder / "progress.jsonl"
     folder.mkdir(parents=True, exist_ok=True)

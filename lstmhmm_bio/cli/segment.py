@@ -109,7 +109,8 @@ def segment(
         }
         from ..model import read_card
 
-        by_model = _by_labels if read_card(model).get("kind") == "labels" else _by_genes
+        of_labels = model != "auto" and read_card(model).get("kind") == "labels"
+        by_model = _by_labels if of_labels else _by_genes
         by_model(inputs[0], region, reference, output, quiet=quiet, **chosen, **running)
         return
     fitting: dict[str, Any] = {"states": states, "restarts": restarts, "seed": seed, "criterion": criterion}

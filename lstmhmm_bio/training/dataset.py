@@ -118,6 +118,9 @@ class WindowSampler:
     genus nor the largest genome dominate.
     """
 
+    #: the middles of windows lie within so many window lengths of the middle of their neighbourhood
+    reach = 2.0
+
     def __init__(self, genomes: Sequence[LabeledGenome], *, window: int, batch: int, per_table: int = 4) -> None:
         self.genomes, self.window, self.batch, self.per_table = genomes, window, batch, per_table
         clades = Counter(g.clade for g in genomes)
@@ -158,7 +161,7 @@ class WindowSampler:
             size = min(w, length)
             if rng.random() < SHORT:
                 size = min(size, int(rng.integers(120, w)))
-            near = centre + int(rng.integers(-2 * w, 2 * w))
+            near = centre + int(rng.integers(-int(self.reach * w), int(self.reach * w)))
             start = int(np.clip(near - size // 2, 0, length - size))
             codes = np.full(w, 4, np.uint8)
             codes[:size] = record.codes[start : start + size]

@@ -39,6 +39,8 @@ class LabelSampler(WindowSampler):
     Class frequencies are measured on the windows as drawn, and scaled likelihoods divide by them.
     """
 
+    reach = 0.5
+
     def __init__(self, genomes: Sequence[LabeledGenome], description: Labels, *, window: int, batch: int) -> None:
         super().__init__(genomes, window=window, batch=batch)
         self._regions = [_regions_by_label(genome, description) for genome in genomes]
@@ -115,7 +117,7 @@ def fit_labels(
         background: without a grammar, the label of bases without a region; "" to leave them out.
         coding: without a grammar, the label whose regions teach codon tables; "" for none.
         name: of the model.
-        start_from: a model whose encoder to start from.
+        start_from: a model to start from: all of it if it has the same labels, else its encoder.
         network: fields of `NetworkConfig`; with `start_from` those of that model count.
         training: fields of `TrainingConfig`.
         batch: windows a step, a multiple of 4.
@@ -170,7 +172,7 @@ def fit_labels(
         grammar,
         plan,
         folder,
-        start_from=_with_encoder(base, config, grammar, plan, sampler) if base else None,
+        start_from=_learned_before(base, description, config, grammar, plan, sampler) if base else None,
         report=report,
         stop_after=60 * max_minutes if max_minutes else float("inf"),
         workers=workers,
@@ -185,7 +187,7 @@ def fit_labels(
             "batch": batch,
             "window": window,
             **training,
-            **({"encoder_from": f"{base.name} {base.version}"} if base else {}),
+            **({"from": f"{base.name} {base.version}"} if base else {}),
             "sequences": [
                 {"name": g.name, "bases": g.bases, "regions": g.genes, "first": g.records[0].id} for g in labelled
             ],
@@ -195,16 +197,23 @@ def fit_labels(
     return save_model(Model(name, config, decoding, jax.tree.map(np.asarray, params), sampler.prior, card), folder)
 
 
-def _with_encoder(
-    base: Model, config: NetworkConfig, grammar: Grammar, plan: TrainingConfig, sampler: WindowSampler
+def _learned_before(
+    base: Model,
+    description: Labels,
+    config: NetworkConfig,
+    grammar: Grammar,
+    plan: TrainingConfig,
+    sampler: WindowSampler,
 ) -> HybridParams:
-    """Random parameters, but for an encoder that another model learned."""
-    params = init_hybrid(jax.random.key(plan.seed), config, grammar)
-    learned = base.params.network
-    network = params.network._replace(
-        stem=learned.stem, lstm=learned.lstm, head=(learned.head[0], params.network.head[1])
-    )
-    state = init_state(config, grammar, plan, params._replace(network=network))
+    """Parameters of a model of the same labels; else random ones, but for an encoder that another model learned."""
+    if base.card.get("grammar", {}) == description.to_table():
+        params = base.params
+    else:
+        params = init_hybrid(jax.random.key(plan.seed), config, grammar)
+        learned = base.params.network
+        head = (learned.head[0], params.network.head[1])
+        params = params._replace(network=params.network._replace(stem=learned.stem, lstm=learned.lstm, head=head))
+    state = init_state(config, grammar, plan, params)
     return with_class_frequencies(state, sampler, grammar, plan).params
 
 

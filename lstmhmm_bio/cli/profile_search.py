@@ -42,7 +42,7 @@ _limits = compose(
 @option("Search", "--max", "everything", is_flag=True, help="No filters: score every sequence in full.")
 @option("Search", "--nobias", is_flag=True, help="No filter against biased composition.")
 @option("Search", "--nonull2", is_flag=True, help="No correction of scores for biased composition.")
-@option("Search", "-Z", "targets", type=float, metavar="N", help="Sequences that E-values refer to.")
+@option("Search", "-Z", "targets", type=float, metavar="N", help="Sequences (DNA: megabases) that E-values refer to.")
 @option("Search", "--domZ", "significant", type=float, metavar="N", help="Sequences that domains' E-values refer to.")
 @running_options
 def search(
@@ -67,7 +67,8 @@ def search(
 ) -> None:
     """Search SEQUENCES (FASTA) with PROFILES (HMMER3).
 
-    Scores, E-values and domains are those of hmmsearch.
+    Protein profiles score whole sequences and the domains in them, as hmmsearch does. Profiles of DNA or RNA scan both
+    strands of sequences of any length, as nhmmer does.
     """
     from ..errors import UsageError
     from ..io.output import OutputSet, ensure_distinct
@@ -84,21 +85,23 @@ def search(
     if any(q.alphabet is not alphabet for q in queries):
         raise UsageError(f"{profiles} holds profiles of different alphabets; search with one kind at a time")
     configure(threads, device, cache=not no_cache)
+    from ..profiles.genome import search_genome
     from ..profiles.hits import Thresholds
     from ..profiles.report import write_report
     from ..profiles.search import Settings, search_proteins
-    from ..profiles.tables import write_domains, write_json, write_targets
+    from ..profiles.tables import write_domains, write_json, write_places, write_targets
 
     thresholds = Thresholds(cutoff="GA" if ga else "TC" if tc else "NC" if nc else None, **limits)  # type: ignore[arg-type]
     settings = Settings(filters=not everything, bias_filter=not (nobias or everything), null2=not nonull2)
+    scan, write_table = (search_proteins, write_targets) if alphabet.name == "amino" else (search_genome, write_places)
     with OutputSet() as outputs:
         report = outputs.open(output)
         tables = [
             (outputs.open(path), write)
-            for path, write in ((tblout, write_targets), (domtblout, write_domains), (json_output, write_json))
+            for path, write in ((tblout, write_table), (domtblout, write_domains), (json_output, write_json))
             if path
         ]
-        results = search_proteins(queries, read_sequences(sequences, alphabet), thresholds, settings)
+        results = scan(queries, read_sequences(sequences, alphabet), thresholds, settings)
         for result in results:
             write_report(report, result, alignments=not noali)
         for handle, write in tables:

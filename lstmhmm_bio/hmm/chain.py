@@ -25,7 +25,7 @@ from jax import lax
 from numpy.typing import NDArray
 
 #: lengths to which chains are padded; beyond, multiples of the last
-LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+LENGTHS = (64, 128, 256, 512, 1024)
 
 
 class Chain(NamedTuple):
@@ -254,10 +254,12 @@ def _forward_step(chain: Chain, flanks: Flanks, lengths: jax.Array, *, unrolled:
 
     def step(rows: Rows, x: jax.Array, t: jax.Array) -> Rows:
         scale, exponent = _power_of_two(rows)
+        # beyond the end nothing is emitted, and C waits
         inside = t < lengths
+        emits = jnp.where(inside, scale, 0.0)
         into = shift(rows.m * chain.mm + rows.i * chain.im + rows.d * chain.dm) + rows.b[:, None] * chain.enter
-        m = into * scale[:, None] * chain.match[x]
-        i = (rows.m * chain.mi + rows.i * chain.ii) * (scale * chain.insert[x])[:, None]
+        m = into * emits[:, None] * chain.match[x]
+        i = (rows.m * chain.mi + rows.i * chain.ii) * (emits * chain.insert[x])[:, None]
         d = delete(shift(m * chain.md))
         e, alive = jnp.sum((m + d) * chain.leave, axis=1), jnp.sum(m + d, axis=1)
         stay = scale * flanks.loop
@@ -276,9 +278,9 @@ def _backward_step(chain: Chain, flanks: Flanks, lengths: jax.Array) -> Step:
 
     def step(rows: Rows, x: jax.Array, t: jax.Array) -> Rows:
         scale, exponent = _power_of_two(rows)
-        emitted = rows.m * chain.match[x] * scale[:, None]
-        inserted = rows.i * (scale * chain.insert[x])[:, None]
-        # in the padding after the end nothing is emitted, and C waits
+        emits = jnp.where(t < lengths, scale, 0.0)
+        emitted = rows.m * chain.match[x] * emits[:, None]
+        inserted = rows.i * (emits * chain.insert[x])[:, None]
         c = rows.c * jnp.where(t < lengths, flanks.loop * scale, scale)
         b = jnp.sum(emitted * chain.enter, axis=1)
         n = rows.n * flanks.loop * scale + b * flanks.move

@@ -28,8 +28,10 @@ _EXTENT = 0.10
 #: a region is resolved if so many domains are expected to end in it before others begin
 _SEVERAL = 0.20
 #: states (time x length x batch) whose posteriors are kept at a time
-_CELLS = 1 << 20
+_CELLS = 1 << 18
 _BATCH = 8
+#: shortest padded length of a region that is resolved
+_REGION = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,7 @@ class Found(NamedTuple):
     overlaps: int
 
 
-class _Envelope(NamedTuple):
+class Envelope(NamedTuple):
     """A stretch of a sequence (by its number) to be scored as one domain.
 
     Attributes:
@@ -101,6 +103,16 @@ class _Envelope(NamedTuple):
     null2: NDArray[np.float64] | None
 
 
+class Envelopes(NamedTuple):
+    """Of some sequences: all envelopes by position; for each sequence the summed log odds of its resolved regions'
+    residues under null models [n], and the numbers of regions, resolved regions and overlaps [n, 3].
+    """
+
+    found: list[Envelope]
+    bias: NDArray[np.float64]
+    counts: NDArray[np.intp]
+
+
 def find_domains(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], parse: Parse) -> list[Found]:
     """The domains of sequences.
 
@@ -109,22 +121,7 @@ def find_domains(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], par
         sequences: [length] codes each.
         parse: of these sequences, as numpy arrays.
     """
-    envelopes: list[_Envelope] = []
-    bias = np.zeros(len(sequences))
-    counts = np.zeros((len(sequences), 3), int)
-    for number, codes in enumerate(sequences):
-        begin, end, outside = (np.asarray(x)[number, : len(codes)] for x in parse[1:])
-        for start, stop in regions(begin, end, outside):
-            counts[number, 0] += 1
-            if not has_several(begin[start:stop], end[start:stop]):
-                envelopes.append(_Envelope(number, start, stop, None))
-                continue
-            counts[number, 1] += 1
-            padded, _ = pad_sequences([codes[start:stop]], 1, padded_time(stop - start), model.padding)
-            ensemble = resolve(model, length_model(np.array([len(codes)]), multihit=True), codes[start:stop], padded)
-            bias[number] += ensemble.null2.sum()
-            envelopes += [_Envelope(number, start + a, start + b, ensemble.null2[a:b]) for a, b in ensemble.envelopes]
-            counts[number, 2] += sum(b[0] < a[1] for a, b in pairwise(ensemble.envelopes))
+    envelopes, bias, counts = find_envelopes(model, sequences, parse)
     domains: list[list[Domain]] = [[] for _ in sequences]
     for envelope, domain in zip(envelopes, _score(model, sequences, envelopes), strict=True):
         domains[envelope.sequence].append(domain)
@@ -136,7 +133,29 @@ def find_domains(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], par
     ]
 
 
-def _score(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], envelopes: list[_Envelope]) -> list[Domain]:
+def find_envelopes(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], parse: Parse) -> Envelopes:
+    """Where the domains of sequences are; arguments as for `find_domains`."""
+    envelopes: list[Envelope] = []
+    bias = np.zeros(len(sequences))
+    counts = np.zeros((len(sequences), 3), int)
+    for number, codes in enumerate(sequences):
+        begin, end, outside = (np.asarray(x)[number, : len(codes)] for x in parse[1:])
+        for start, stop in regions(begin, end, outside):
+            counts[number, 0] += 1
+            if not has_several(begin[start:stop], end[start:stop]):
+                envelopes.append(Envelope(number, start, stop, None))
+                continue
+            counts[number, 1] += 1
+            time = max(_REGION, padded_time(stop - start))
+            padded, _ = pad_sequences([codes[start:stop]], 1, time, model.padding)
+            ensemble = resolve(model, length_model(np.array([len(codes)]), multihit=True), codes[start:stop], padded)
+            bias[number] += ensemble.null2.sum()
+            envelopes += [Envelope(number, start + a, start + b, ensemble.null2[a:b]) for a, b in ensemble.envelopes]
+            counts[number, 2] += sum(b[0] < a[1] for a, b in pairwise(ensemble.envelopes))
+    return Envelopes(envelopes, bias, counts)
+
+
+def _score(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], envelopes: list[Envelope]) -> list[Domain]:
     """A domain for each envelope, in batches of like length."""
     found: dict[int, Domain] = {}
     order = sorted(range(len(envelopes)), key=lambda i: envelopes[i].end - envelopes[i].start)
@@ -147,27 +166,56 @@ def _score(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], envelopes
         order = order[len(chosen) :]
         these = [envelopes[i] for i in chosen]
         codes = [sequences[e.sequence][e.start : e.end] for e in these]
-        padded, lengths = pad_sequences(codes, batch, time, model.padding)
-        whole = np.array([len(sequences[e.sequence]) for e in these] + [1] * (batch - len(these)))
-        flanks = length_model(whole, multihit=False)
-        score, null2, paths, probability = jax.device_get(_align(model.chain, flanks, padded, lengths, model.average))
-        for row, (i, envelope) in enumerate(zip(chosen, these, strict=True)):
-            log_odds = np.log(null2[row, codes[row]]) if envelope.null2 is None else envelope.null2
-            node = paths.node[row, : len(codes[row])]
-            aligned = np.flatnonzero(node)
-            span = slice(aligned[0], aligned[-1] + 1)
-            found[i] = Domain(
+        whole = [len(sequences[e.sequence]) for e in these]
+        found.update(zip(chosen, _align_batch(model, model.chain, these, codes, whole, batch, time), strict=True))
+    return [found[i] for i in range(len(envelopes))]
+
+
+def align(model: SearchModel, chain: Chain, codes: NDArray[np.uint8], start: int) -> Domain:
+    """The domain of one envelope, as if it were the whole sequence.
+
+    Args:
+        model: the profile.
+        chain: its parameters, which may have emissions of their own.
+        codes: [length] of the envelope.
+        start: of the envelope, for the domain's positions.
+    """
+    envelope = Envelope(0, start, start + len(codes), None)
+    return _align_batch(model, chain, [envelope], [codes], [len(codes)], 1, padded_time(len(codes)))[0]
+
+
+def _align_batch(
+    model: SearchModel,
+    chain: Chain,
+    envelopes: list[Envelope],
+    codes: list[NDArray[np.uint8]],
+    whole: list[int],
+    batch: int,
+    time: int,
+) -> list[Domain]:
+    """The domains of envelopes with these codes, which are parts of sequences of these lengths."""
+    padded, lengths = pad_sequences(codes, batch, time, model.padding)
+    flanks = length_model(np.array(whole + [1] * (batch - len(whole))), multihit=False)
+    score, null2, paths, probability = jax.device_get(_align(chain, flanks, padded, lengths, model.average))
+    domains = []
+    for row, envelope in enumerate(envelopes):
+        log_odds = np.log(null2[row, codes[row]]) if envelope.null2 is None else envelope.null2
+        aligned = np.flatnonzero(paths.node[row, : len(codes[row])])
+        span = slice(aligned[0], aligned[-1] + 1)
+        domains.append(
+            Domain(
                 (envelope.start, envelope.end),
                 float(score[row]),
                 float(log_odds.sum()),
                 float(paths.score[row]),
                 envelope.start + int(aligned[0]),
                 codes[row][span].copy(),
-                node[span].copy(),
+                paths.node[row, span].copy(),
                 paths.inserted[row, span].copy(),
                 probability[row, span].copy(),
             )
-    return [found[i] for i in range(len(envelopes))]
+        )
+    return domains
 
 
 @jax.jit

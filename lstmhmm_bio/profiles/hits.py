@@ -93,6 +93,7 @@ class Hit:
         log_pvalue: natural logarithm of the P-value.
         domains: by position.
         expected, regions, resolved, overlaps, envelopes: how they were found, see `domains.Found`.
+        strand: "+", or "-" if positions are those on the reverse strand.
         evalue: expected number of such sequences.
         included: whether it passes the thresholds for inclusion.
     """
@@ -110,6 +111,7 @@ class Hit:
     resolved: int
     overlaps: int
     envelopes: int
+    strand: str = "+"
     evalue: float = math.nan
     included: bool = False
 
@@ -140,6 +142,18 @@ class QueryResult:
     targets: float
     sequences: int
     residues: int = field(default=0)
+
+
+def check(profiles: Sequence[Profile], thresholds: Thresholds) -> None:
+    """Before a search begins.
+
+    Raises:
+        UsageError: a profile lacks statistics or the scores asked for.
+    """
+    for profile in profiles:
+        thresholds.of(profile)
+        if "FORWARD" not in profile.statistics:
+            raise UsageError(f"profile {profile.name} is not calibrated; build it anew with `lstmhmm profile build`")
 
 
 def passes(log_pvalue: float, score: float, number: float, evalue: float, cutoff: float | None) -> bool:

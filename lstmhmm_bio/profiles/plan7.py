@@ -123,15 +123,15 @@ def configure(profile: Profile, mode: Mode = "local", length: int | None = None)
 
     emits = profile.alphabet.expand.any(axis=1)
     columns = (pad(column) for column in out[1:].T)
-    odds = match_odds(profile.match, profile.alphabet)
+    odds = match_odds(profile.match, profile.alphabet, profile.alphabet.background)
     return Chain(pad(odds), emits.astype(np.float32), pad(enter), pad(leave), *columns)  # type: ignore[arg-type]
 
 
-def match_odds(match: NDArray[np.float64], alphabet: Alphabet) -> NDArray[np.float64]:
-    """[codes, M] odds ratios of emission probabilities [M, K] for every code of the alphabet."""
+def match_odds(match: NDArray[np.float64], alphabet: Alphabet, background: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[codes, M] odds ratios of emission probabilities [M, K] to a background [K], for every code of the alphabet."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        scores = np.log(match / alphabet.background)
-        weights = alphabet.expand * alphabet.background
+        scores = np.log(match / background)
+        weights = alphabet.expand * background
         total = weights.sum(axis=1, keepdims=True)
         share = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
         expected = np.stack([np.where(row > 0, row * scores, 0.0).sum(axis=1) for row in share])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, TextIO
 
 from .domains import Domain
-from .hits import QueryResult
+from .hits import Hit, QueryResult
 from .profile import Profile
 from .tables import accuracy, coordinates
 
@@ -41,7 +41,7 @@ def write_report(handle: TextIO, result: QueryResult, *, alignments: bool = True
         handle.write(f"\n{hit.target}  [{hit.length}]\n")
         handle.write("  #     score   bias  c-Evalue  i-Evalue     profile        alignment          envelope    acc\n")
         for number, d in hit.reported_domains:
-            (a, b), (start, end), (first, last) = coordinates(d)
+            (a, b), (start, end), (first, last) = coordinates(hit, d)
             handle.write(
                 f"{number:3d} {' ' if d.included else '?'} {d.score:7.1f} {d.bias:6.1f} {d.conditional_evalue:9.2g} "
                 f"{d.independent_evalue:9.2g} {a:5d} {b:5d} {start:8d} {end:8d} {first:8d} {last:8d}  "
@@ -50,7 +50,7 @@ def write_report(handle: TextIO, result: QueryResult, *, alignments: bool = True
         for number, d in hit.reported_domains:
             if alignments:
                 handle.write(f"\n  domain {number}\n")
-                _write_alignment(handle, profile, d.domain)
+                _write_alignment(handle, profile, hit, d.domain)
     handle.write("\n")
 
 
@@ -95,14 +95,17 @@ def _digit(probability: float) -> str:
     return "*" if tenths >= 10 else str(tenths)
 
 
-def _write_alignment(handle: TextIO, profile: Profile, domain: Domain) -> None:
+def _write_alignment(handle: TextIO, profile: Profile, hit: Hit, domain: Domain) -> None:
     text = align_text(profile, domain)
     node, position = domain.profile_span[0], domain.start
     for i in range(0, len(text.model), _COLUMNS):
         model, agreement, sequence, posterior = (line[i : i + _COLUMNS] for line in text)
         nodes, residues = len(model) - model.count("."), len(sequence) - sequence.count("-")
+        first, last = position + 1, position + residues
+        if hit.strand == "-":
+            first, last = hit.length - position, hit.length - last + 1
         handle.write(
-            f"  {node + 1:8d} {model} {node + nodes}\n           {agreement}\n"
-            f"  {position + 1:8d} {sequence} {position + residues}\n           {posterior}\n\n"
+            f"  {node + 1:9d} {model} {node + nodes}\n            {agreement}\n"
+            f"  {first:9d} {sequence} {last}\n            {posterior}\n\n"
         )
         node, position = node + nodes, position + residues

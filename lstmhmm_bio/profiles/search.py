@@ -6,7 +6,9 @@ with the sequences. Within a chunk sequences of like length go together, in batc
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,10 +18,9 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
-from ..hmm.chain import Parse, forward_scores, length_model, parse
+from ..hmm.chain import forward_scores, length_model, parse
 from .domains import Found, find_domains
-from .hits import DomainHit, Hit, QueryResult, Thresholds, passes, report
+from .hits import DomainHit, Hit, QueryResult, Thresholds, check, passes, report
 from .plan7 import SearchModel, pad_sequences, padded_time
 from .profile import Profile
 from .sequences import Sequence as Target
@@ -28,11 +29,14 @@ from .statistics import bias_correction, composition_score, log_survival, null_s
 _LN2 = math.log(2)
 #: P-value of the forward score below which a sequence is looked at closely
 _FORWARD_PVALUE = 1e-5
+#: bits by which the sum over domains may exceed the forward score: their flanks are those of a single hit, which cost
+#: at most (1 - log 9/8) nat less, and with more domains the forward score gains more
+_DOMAINS_ADD = 1.3
 #: residues of a chunk of sequences
 _CHUNK = 1 << 21
 _BATCH = 16
-#: sequences longer than this go alone
-_LONG = 8192
+#: sequences up to this share a shape; those longer than the other go alone
+_SHORT, _LONG = 2048, 8192
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,18 @@ class Settings:
     null2: bool = True
 
 
+class _Worth(NamedTuple):
+    """Whether a score may yet be reported when there are at least so many targets."""
+
+    limits: Thresholds
+    targets: float
+    statistics: tuple[float, float]
+
+    def __call__(self, bits: float) -> bool:
+        log_pvalue = log_survival(bits, self.statistics)
+        return passes(log_pvalue, bits, self.targets, self.limits.evalue, self.limits.score)
+
+
 class _Batch(NamedTuple):
     """Sequences of like length: their numbers in the chunk, codes [batch, time] and lengths [batch]."""
 
@@ -61,15 +77,15 @@ class _Batch(NamedTuple):
 def search_proteins(
     profiles: Sequence[Profile],
     proteins: Iterable[Target],
-    thresholds: Thresholds = Thresholds(),  # noqa: B008  (immutable)
-    settings: Settings = Settings(),
+    thresholds: Thresholds | None = None,
+    settings: Settings | None = None,
 ) -> list[QueryResult]:
     """Searches sequences with profiles, as hmmsearch does.
 
     Args:
         profiles: calibrated, of one alphabet.
         proteins: sequences coded in that alphabet; read once.
-        thresholds: what is reported.
+        thresholds: what is reported; by default as hmmsearch.
         settings: filters and corrections.
 
     Returns:
@@ -78,32 +94,33 @@ def search_proteins(
     Raises:
         UsageError: a profile that lacks statistics or the scores asked for.
     """
-    for profile in profiles:
-        thresholds.of(profile)
-        if "FORWARD" not in profile.statistics:
-            raise UsageError(f"profile {profile.name} is not calibrated; build it anew with `lstmhmm profile build`")
+    thresholds, settings = thresholds or Thresholds(), settings or Settings()
+    check(profiles, thresholds)
     models = [SearchModel(profile) for profile in profiles]
     hits: list[list[Hit]] = [[] for _ in profiles]
     devices = jax.local_devices()
     sequences = residues = 0
-    with ThreadPoolExecutor(len(devices)) as pool:
+    pool = ThreadPoolExecutor(len(devices))
+    try:
         for chunk in _chunks(proteins):
             sequences += len(chunk)
             residues += sum(len(s.codes) for s in chunk)
             filled = (i for i, target in enumerate(chunk) if len(target.codes))
             batches = _batches(chunk, filled, models[0].padding) if models else []
+            # how many there are is known at the end only: no fewer than so far
+            so_far = sequences if thresholds.targets is None else thresholds.targets
+            shares = [(device, batches[turn :: len(devices)]) for turn, device in enumerate(devices)]
+            worth = [_Worth(thresholds.of(p), so_far, p.statistics["FORWARD"]) for p in profiles]
             tasks = [
-                (number, pool.submit(_search, model, chunk, batches[turn :: len(devices)], device, settings))
+                (number, pool.submit(_search, model, chunk, share, device, settings, worth[number]))
                 for number, model in enumerate(models)
-                for turn, device in enumerate(devices)
+                for device, share in shares
             ]
             for number, task in tasks:
-                limits = thresholds.of(profiles[number])
-                # the number of sequences is known at the end only: it will be no less than so far
-                so_far = sequences if limits.targets is None else limits.targets
-                hits[number] += [
-                    h for h in task.result() if passes(h.log_pvalue, h.score, so_far, limits.evalue, limits.score)
-                ]
+                hits[number] += task.result()
+                _return_memory()
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt waits for what is under way, not for all that is to come
     return [report(*pair, thresholds, sequences, residues) for pair in zip(profiles, hits, strict=True)]
 
 
@@ -127,7 +144,7 @@ def _batches(chunk: Sequence[Target], numbers: Iterable[int], padding: int) -> l
     while order:
         size = _batch_size(len(chunk[order[-1]].codes))
         order, taken = order[:-size], order[-size:]
-        time = padded_time(len(chunk[taken[-1]].codes))
+        time = max(_SHORT, padded_time(len(chunk[taken[-1]].codes)))
         batches.append(_Batch(taken, *pad_sequences([chunk[i].codes for i in taken], size, time, padding)))
     return batches
 
@@ -137,58 +154,60 @@ def _batch_size(length: int) -> int:
 
 
 def _search(
-    model: SearchModel, chunk: Sequence[Target], batches: list[_Batch], device: jax.Device, settings: Settings
+    model: SearchModel,
+    chunk: Sequence[Target],
+    batches: list[_Batch],
+    device: jax.Device,
+    settings: Settings,
+    worth: _Worth,
 ) -> list[Hit]:
-    """The hits of one profile among some sequences, whatever their significance."""
+    """The hits of one profile among some sequences that may be reported."""
     with jax.default_device(device):
         model = model.on_device()
-        if settings.filters:
-            batches = _filtered(model, chunk, batches, settings)
         hits = []
-        # one ahead, so that the device does not wait
-        pending: list[tuple[_Batch, Parse]] = []
-        for batch in batches:
-            pending.append((batch, _dispatch(model, batch)))
-            if len(pending) > 1:
-                hits += _hits(model, chunk, *pending.pop(0), settings)
-        for waiting in pending:
-            hits += _hits(model, chunk, *waiting, settings)
+        for batch in _promising(model, chunk, batches, settings, worth):
+            parsed = jax.device_get(
+                parse(model.chain, length_model(batch.lengths, multihit=True), batch.codes, batch.lengths)
+            )
+            targets = [chunk[i] for i in batch.numbers]
+            found = find_domains(model, [t.codes for t in targets], parsed)
+            for target, f, nats in zip(targets, found, parsed.score.tolist(), strict=False):
+                if f.domains and worth((hit := _hit(model.profile, target, nats, f, settings)).score):
+                    hits.append(hit)
         return hits
 
 
-def _filtered(model: SearchModel, chunk: Sequence[Target], batches: list[_Batch], settings: Settings) -> list[_Batch]:
-    """Batches of the sequences whose forward score is significant."""
+def _promising(
+    model: SearchModel, chunk: Sequence[Target], batches: list[_Batch], settings: Settings, worth: _Worth
+) -> list[_Batch]:
+    """Batches of the sequences that pass the filters and whose score, whatever their domains, may be reported."""
     statistics = model.profile.statistics["FORWARD"]
+    threshold = math.log(_FORWARD_PVALUE)
     scores = [forward_scores(model.chain, length_model(b.lengths, multihit=True), b.codes, b.lengths) for b in batches]
     chosen = []
     for batch, score in zip(batches, jax.device_get(scores), strict=True):
         for number, nats in zip(batch.numbers, score.tolist(), strict=False):
             codes = chunk[number].codes
             null = null_score(len(codes))
-            # the composition's null model may be a little worse than the plain one, by leaving its background state
-            slack = len(codes) / 400 + 1e-2 if settings.bias_filter else 0.0
-            if log_survival((nats - null + slack) / _LN2, statistics) > math.log(_FORWARD_PVALUE):
+            if not worth((nats - null) / _LN2 + _DOMAINS_ADD):
                 continue
-            if settings.bias_filter:
+            if settings.filters and settings.bias_filter:
+                # the composition's model may be worse than the plain one, by leaving its background state
+                slack = len(codes) / 400 + 0.01
+                if log_survival((nats - null + slack) / _LN2, statistics) > threshold:
+                    continue
                 null += composition_score(model.profile, codes)
-            if log_survival((nats - null) / _LN2, statistics) <= math.log(_FORWARD_PVALUE):
-                chosen.append(number)
+            if settings.filters and log_survival((nats - null) / _LN2, statistics) > threshold:
+                continue
+            chosen.append(number)
     return _batches(chunk, chosen, model.padding)
 
 
-def _dispatch(model: SearchModel, batch: _Batch) -> Parse:
-    return parse(model.chain, length_model(batch.lengths, multihit=True), batch.codes, batch.lengths)
-
-
-def _hits(model: SearchModel, chunk: Sequence[Target], batch: _Batch, parsed: Parse, settings: Settings) -> list[Hit]:
-    parsed = jax.device_get(parsed)
-    targets = [chunk[i] for i in batch.numbers]
-    found = find_domains(model, [t.codes for t in targets], parsed)
-    return [
-        hit
-        for target, f, nats in zip(targets, found, parsed.score.tolist(), strict=False)
-        if f.domains and (hit := _hit(model.profile, target, nats, f, settings))
-    ]
+def _return_memory() -> None:
+    """Gives back what compiling used: some 100 MB a program, which glibc's allocator would keep."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _hit(profile: Profile, target: Target, forward: float, found: Found, settings: Settings) -> Hit:

@@ -39,6 +39,26 @@ def write_targets(handle: TextIO, results: Sequence[QueryResult]) -> None:
             )
 
 
+def write_places(handle: TextIO, results: Sequence[QueryResult]) -> None:
+    """One line for each hit in a genome (``--tblout`` of nhmmer)."""
+    target, query, accession = _widths(results)
+    handle.write(
+        f"#{' target name':<{target - 1}} {'accession':<10} {'query name':<{query}} {'accession':<{accession}} hmmfrom "
+        "hmm to alifrom  ali to envfrom  env to  sq len strand   E-value  score  bias  description of target\n"
+        f"#{'-' * (target - 1)} {'-' * 10} {'-' * query} {'-' * accession} ------- ------- ------- ------- ------- "
+        "------- ------- ------ --------- ------ ----- ---------------------\n"
+    )
+    for result in results:
+        for hit in result.hits:
+            (a, b), (start, end), (first, last) = coordinates(hit, hit.best)
+            handle.write(
+                f"{hit.target:<{target}} {'-':<10} {result.profile.name:<{query}} "
+                f"{result.profile.accession or '-':<{accession}} {a:7d} {b:7d} {start:7d} {end:7d} "
+                f"{first:7d} {last:7d} {hit.length:7d} {hit.strand:>6} {hit.evalue:9.2g} {hit.score:6.1f} "
+                f"{hit.bias:5.1f}  {hit.description or '-'}\n"
+            )
+
+
 def write_domains(handle: TextIO, results: Sequence[QueryResult]) -> None:
     """One line for each reported domain (``--domtblout``)."""
     target, query, accession = _widths(results)
@@ -55,7 +75,7 @@ def write_domains(handle: TextIO, results: Sequence[QueryResult]) -> None:
         for hit in result.hits:
             shown = hit.reported_domains
             for number, d in shown:
-                hmm, alignment, envelope = coordinates(d)
+                hmm, alignment, envelope = coordinates(hit, d)
                 handle.write(
                     f"{hit.target:<{target}} {'-':<10} {hit.length:5d} {result.profile.name:<{query}} "
                     f"{result.profile.accession or '-':<{accession}} {result.profile.length:5d} "
@@ -91,12 +111,13 @@ def _hits(results: Iterable[QueryResult]) -> Iterable[dict[str, Any]]:
                 "log_pvalue": hit.log_pvalue,
                 "included": hit.included,
                 "expected_domains": hit.expected,
-                "domains": [_domain(d) for _, d in hit.reported_domains],
+                "strand": hit.strand,
+                "domains": [_domain(hit, d) for _, d in hit.reported_domains],
             }
 
 
-def _domain(d: DomainHit) -> dict[str, Any]:
-    hmm, alignment, envelope = coordinates(d)
+def _domain(hit: Hit, d: DomainHit) -> dict[str, Any]:
+    hmm, alignment, envelope = coordinates(hit, d)
     return {
         "score": d.score,
         "bias": d.bias,
@@ -114,11 +135,17 @@ def _domain(d: DomainHit) -> dict[str, Any]:
     }
 
 
-def coordinates(hit: DomainHit) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """First and last position, from 1, in the profile, of the alignment, and of the envelope."""
-    d = hit.domain
-    spans = (d.profile_span, (d.start, d.end), d.envelope)
-    return tuple((start + 1, end) for start, end in spans)  # type: ignore[return-value]
+def coordinates(hit: Hit, d: DomainHit) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """First and last position, from 1, in the profile, of the alignment, and of the envelope.
+
+    Of a hit on the reverse strand the first is the greater one: positions are those on the forward strand.
+    """
+    spans = ((d.domain.start, d.domain.end), d.domain.envelope)
+    a, b = d.domain.profile_span
+    alignment, envelope = (
+        (start + 1, end) if hit.strand == "+" else (hit.length - start, hit.length - end + 1) for start, end in spans
+    )
+    return (a + 1, b), alignment, envelope
 
 
 def accuracy(hit: DomainHit) -> float:

@@ -1,0 +1,267 @@
+"""Searching with profiles, beside pyhmmer on simulated families."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyhmmer
+import pytest
+from Bio import SearchIO
+from click.testing import CliRunner
+
+from lstmhmm_bio.cli.profile_search import search as command
+from lstmhmm_bio.errors import UsageError
+from lstmhmm_bio.profiles.domains import has_several, regions
+from lstmhmm_bio.profiles.ensemble import Passes, clusters, exit_order, passes
+from lstmhmm_bio.profiles.genome import search_genome
+from lstmhmm_bio.profiles.hits import QueryResult, Thresholds
+from lstmhmm_bio.profiles.hmmfile import read_profiles
+from lstmhmm_bio.profiles.profile import AMINO, DNA, Alphabet
+from lstmhmm_bio.profiles.report import align_text
+from lstmhmm_bio.profiles.search import Settings, search_proteins
+from lstmhmm_bio.profiles.sequences import Sequence
+from lstmhmm_bio.profiles.tables import coordinates
+
+FAMILIES = Path(__file__).parents[1].parent / "shared" / "data" / "valid" / "families"
+EVERYTHING = Thresholds(evalue=1e9, domain_evalue=1e9)
+
+
+def family(rng: np.random.Generator, alphabet: Alphabet, length: int, members: int) -> list[str]:
+    """Members of a family, aligned: a third of the residues differ, some are deleted."""
+    letters = np.array(list(alphabet.letters))
+    ancestor = rng.choice(letters, length, p=alphabet.background)
+    rows = []
+    for _ in range(members):
+        row = np.where(rng.random(length) < 0.35, rng.choice(letters, length, p=alphabet.background), ancestor)
+        row[rng.random(length) < 0.04] = "-"
+        rows.append("".join(row))
+    return rows
+
+
+def build(alphabet: pyhmmer.easel.Alphabet, rows: list[str], path: Path) -> pyhmmer.plan7.HMM:
+    sequences = [pyhmmer.easel.TextSequence(name=f"s{i}", sequence=row) for i, row in enumerate(rows)]
+    msa = pyhmmer.easel.TextMSA(name="simulated", sequences=sequences).digitize(alphabet)
+    builder = pyhmmer.plan7.Builder(alphabet)
+    hmm, _, _ = builder.build_msa(msa, pyhmmer.plan7.Background(alphabet))
+    with path.open("wb") as handle:
+        hmm.write(handle)
+    return hmm
+
+
+@pytest.fixture(scope="module")
+def proteins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pyhmmer.plan7.HMM, dict[str, str]]:
+    """A profile file, the same for pyhmmer, and sequences: members, fragments, tandems, shuffled and odd ones."""
+    rng = np.random.default_rng(3)
+    rows = family(rng, AMINO, 40, 12)
+    path = tmp_path_factory.mktemp("profile") / "simulated.hmm"
+    hmm = build(pyhmmer.easel.Alphabet.amino(), rows, path)
+
+    def noise(length: int) -> str:
+        return "".join(rng.choice(list(AMINO.letters), length, p=AMINO.background))
+
+    members = [row.replace("-", "") for row in rows]
+    out = {f"member{i}": noise(rng.integers(0, 80)) + m + noise(rng.integers(0, 80)) for i, m in enumerate(members)}
+    out |= {f"fragment{i}": noise(30) + m[8:28] + noise(20) for i, m in enumerate(members[:4])}
+    out |= {f"tandem{i}": noise(20) + members[i] + noise(i) + members[i + 1] + members[i + 2] for i in range(4)}
+    out |= {f"noise{i}": noise(int(rng.integers(10, 300))) for i in range(20)}
+    out |= {f"shuffled{i}": "".join(rng.permutation(list(m * 2))) for i, m in enumerate(members[:6])}
+    out["odd"] = noise(10) + members[0][:15] + "XBZJOU*" + members[0][15:] + noise(5)
+    out["one"], out["biased"] = "M", "P" * 60 + members[1] + "P" * 60
+    return path, hmm, out
+
+
+def ours(path: Path, sequences: dict[str, str], thresholds: Thresholds, settings: Settings) -> QueryResult:
+    profile = next(read_profiles(str(path)))
+    targets = [Sequence(name, "", profile.alphabet.encode(letters)) for name, letters in sequences.items()]
+    return search_proteins([profile], targets, thresholds, settings)[0]
+
+
+def theirs(hmm: pyhmmer.plan7.HMM, sequences: dict[str, str], **options: object) -> pyhmmer.plan7.TopHits:
+    alphabet = hmm.alphabet
+    digital = [
+        pyhmmer.easel.TextSequence(name=name, sequence=letters).digitize(alphabet)
+        for name, letters in sequences.items()
+    ]
+    pipeline = pyhmmer.plan7.Pipeline(alphabet, **options)
+    return pipeline.search_hmm(hmm, pyhmmer.easel.DigitalSequenceBlock(alphabet, digital))
+
+
+def compare(result: QueryResult, expected: pyhmmer.plan7.TopHits, tolerance: float) -> int:
+    """Hits, scores, E-values, domains and their coordinates; gives the number of domains."""
+    reported = {hit.name: hit for hit in expected if hit.reported}
+    assert {hit.target for hit in result.hits} == reported.keys()
+    domains = 0
+    for hit in result.hits:
+        other = reported[hit.target]
+        assert hit.score == pytest.approx(other.score, abs=tolerance)
+        assert hit.score + hit.bias == pytest.approx(other.pre_score, abs=tolerance)
+        assert hit.evalue == pytest.approx(other.evalue, rel=0.02)
+        shown = [d for d in other.domains if d.reported]
+        assert [coordinates(hit, d) for _, d in hit.reported_domains] == [
+            (
+                (d.alignment.hmm_from, d.alignment.hmm_to),
+                (d.alignment.target_from, d.alignment.target_to),
+                (d.env_from, d.env_to),
+            )
+            for d in shown
+        ]
+        for (_, d), e in zip(hit.reported_domains, shown, strict=True):
+            assert d.score == pytest.approx(e.score, abs=tolerance)
+            assert (d.independent_evalue, d.conditional_evalue) == pytest.approx((e.i_evalue, e.c_evalue), rel=0.02)
+            domains += 1
+    return domains
+
+
+@pytest.mark.parametrize("null2", [True, False])
+def test_everything_as_pyhmmer(proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, str]], null2: bool) -> None:
+    path, hmm, sequences = proteins
+    expected = theirs(hmm, sequences, null2=null2, bias_filter=False, F1=1.0, F2=1.0, F3=1.0, E=1e9, domE=1e9)
+    result = ours(path, sequences, EVERYTHING, Settings(filters=False, null2=null2))
+    assert compare(result, expected, 0.01) > 25
+
+
+def test_defaults_as_pyhmmer(proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, str]]) -> None:
+    path, hmm, sequences = proteins
+    result = ours(path, sequences, Thresholds(), Settings())
+    assert compare(result, theirs(hmm, sequences), 0.01) > 15
+    names = {hit.target for hit in result.hits}
+    assert {"member0", "tandem0"} <= names
+    assert not any(name.startswith(("noise", "shuffled")) for name in names)
+
+
+def test_alignments_as_pyhmmer(proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, str]]) -> None:
+    path, hmm, sequences = proteins
+    profile = next(read_profiles(str(path)))
+    reported = {hit.name: hit for hit in theirs(hmm, sequences)}
+    for hit in ours(path, sequences, Thresholds(), Settings()).hits:
+        others = [d.alignment for d in reported[hit.target].domains if d.reported]
+        for (_, d), other in zip(hit.reported_domains, others, strict=True):
+            text = align_text(profile, d.domain)
+            assert text.sequence == other.target_sequence
+            assert text.posterior == other.posterior_probabilities
+            assert [x == "." for x in text.model] == [x == "." for x in other.hmm_sequence]
+
+
+def test_tables(proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, str]], tmp_path: Path) -> None:
+    path, hmm, sequences = proteins
+    fasta = tmp_path / "x.fa"
+    fasta.write_text("".join(f">{name} what it is\n{letters}\n" for name, letters in sequences.items()))
+    names = {kind: str(tmp_path / kind) for kind in ("out", "tbl", "dom", "json")}
+    options = ["--tblout", names["tbl"], "--domtblout", names["dom"], "--json", names["json"], "-o", names["out"]]
+    done = CliRunner().invoke(command, [str(path), str(fasta), *options, "--no-cache"], catch_exceptions=False)
+    assert done.exit_code == 0
+    expected = theirs(hmm, sequences)
+    wanted = io.BytesIO()
+    expected.write(wanted, format="domains", header=False)
+    rows = [line.split() for line in Path(names["dom"]).read_text().splitlines() if line[0] != "#"]
+    # the description is ours alone
+    assert [row[:22] for row in rows] == [line.split()[:22] for line in wanted.getvalue().decode().splitlines()]
+    (query,) = SearchIO.parse(names["dom"], "hmmsearch3-domtab")
+    (flat,) = SearchIO.parse(names["tbl"], "hmmer3-tab")
+    with open(names["json"]) as handle:
+        hits = json.load(handle)["hits"]
+    assert [hit["target"] for hit in hits] == [hit.id for hit in query] == [hit.id for hit in flat]
+    for record, hit in zip(hits, query, strict=True):
+        assert round(record["score"], 1) == pytest.approx(hit.bitscore, abs=0.051)
+        assert len(record["domains"]) == len(hit.hsps)
+        assert record["forward_bits"] < record["score"] + record["bias"] + 0.01
+    text = Path(names["out"]).read_text()
+    assert "member0" in text
+    assert "noise0" not in text
+
+
+def test_thresholds(proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, str]]) -> None:
+    path, hmm, sequences = proteins
+    result = ours(path, sequences, Thresholds(score=20.0, domain_score=15.0, targets=1000), Settings())
+    expected = theirs(hmm, sequences, T=20.0, domT=15.0, Z=1000)
+    assert compare(result, expected, 0.01)
+    with pytest.raises(UsageError, match="no GA scores"):
+        ours(path, sequences, Thresholds(cutoff="GA"), Settings())
+
+
+def test_order_and_chunks_do_not_matter(
+    proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _, sequences = proteins
+    whole = ours(path, sequences, Thresholds(), Settings())
+    monkeypatch.setattr("lstmhmm_bio.profiles.search._CHUNK", 500)
+    parts = ours(path, dict(reversed(sequences.items())), Thresholds(), Settings())
+    assert [(h.target, h.evalue) for h in whole.hits] == pytest.approx([(h.target, h.evalue) for h in parts.hits])
+
+
+def test_genome_as_nhmmer(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    rows = family(rng, DNA, 60, 15)
+    path = tmp_path / "dna.hmm"
+    hmm = build(pyhmmer.easel.Alphabet.dna(), rows, path)
+    genome = rng.choice(list("ACGT"), 9000)
+    other = str.maketrans("ACGT", "TGCA")
+    for place, row in zip((500, 2000, 3500, 5100, 8940), rows[:5], strict=True):
+        copy = row.replace("-", "")
+        genome[place : place + len(copy)] = list(copy if place % 1000 else copy.translate(other)[::-1])
+    letters = "".join(genome)
+    profile = next(read_profiles(str(path)))
+    (result,) = search_genome([profile], [Sequence("g", "", DNA.encode(letters))], Thresholds(evalue=1e-3))
+    block = pyhmmer.easel.DigitalSequenceBlock(hmm.alphabet)
+    block.append(pyhmmer.easel.TextSequence(name="g", sequence=letters).digitize(hmm.alphabet))
+    pipeline = pyhmmer.plan7.LongTargetsPipeline(hmm.alphabet, E=1e-3)
+    expected = {
+        (hit.best_domain.alignment.target_from, hit.best_domain.alignment.target_to): hit
+        for hit in pipeline.search_hmm(hmm, block)
+        if hit.reported
+    }
+    found = {coordinates(hit, hit.best)[1]: hit for hit in result.hits}
+    assert found.keys() == expected.keys()
+    assert len(found) == 5
+    assert {hit.strand for hit in result.hits} == {"+", "-"}
+    for place, hit in found.items():
+        assert hit.score == pytest.approx(expected[place].score, abs=0.3)
+        assert np.log(hit.evalue) == pytest.approx(np.log(expected[place].evalue), abs=0.3)
+
+
+def test_regions() -> None:
+    outside = np.ones(30)
+    outside[5:12] = outside[20:25] = 0.0
+    begin, end = np.zeros(30), np.zeros(30)
+    begin[[5, 20]] = end[[11, 24]] = 1.0
+    assert list(regions(begin, end, outside)) == [(5, 12), (20, 25)]
+    assert list(regions(begin, end, np.full(30, 0.8))) == []
+    assert not has_several(begin[5:12], end[5:12])
+    assert has_several(begin, end)
+
+
+def test_passes_and_clusters() -> None:
+    node = np.array([[0, 3, 4, 4, 5, 0, 1, 2, 0], [0, 3, 4, 4, 5, 1, 2, 0, 0]])
+    inserted = np.array([[0, 0, 0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0, 0, 0]], bool)
+    first = np.array([[0, 1, 0, 0, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 1, 0, 0, 0]], bool)
+    found = passes(node, inserted, first)
+    assert list(zip(*found, strict=True)) == [(0, 2, 5, 3, 5), (0, 7, 8, 1, 2), (1, 2, 5, 3, 5), (1, 6, 7, 1, 2)]
+    same = [np.repeat(x, 10) for x in found]
+    assert clusters(Passes(np.arange(40), *same[1:]), 40)[0] == (1, 5)
+    rare = Passes(np.array([0, 1, 2, 3]), *(np.array(x) for x in ([1, 1, 1, 60], [50, 50, 51, 90], [1] * 4, [50] * 4)))
+    assert clusters(rare, 4) == [(0, 51), (59, 90)]
+    assert clusters(rare, 5) == [(0, 51)]
+
+
+def test_exits_are_laid_out_in_stripes() -> None:
+    order = exit_order(5, 64)
+    assert sorted(order) == list(range(128))
+    # nodes 1 3 5, then their delete states, then 2 4
+    assert order[:10].tolist() == [0, 2, 4, 64, 66, 68, 1, 3, 65, 67]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("profile", "sequences"), [("globins4.hmm.gz", "globins45.fa"), ("fn3.hmm", "7LESS_DROME")])
+def test_tutorial(profile: str, sequences: str) -> None:
+    if not FAMILIES.exists():
+        pytest.skip("no families beside the checkout")
+    path = FAMILIES / profile
+    with pyhmmer.plan7.HMMFile(gzip.open(path) if path.suffix == ".gz" else path) as handle:
+        hmm = handle.read()
+    with pyhmmer.easel.SequenceFile(FAMILIES / sequences, digital=True, alphabet=hmm.alphabet) as handle:
+        targets = {s.name: s.textize().sequence for s in handle.read_block()}
+    assert compare(ours(path, targets, Thresholds(), Settings()), theirs(hmm, targets), 0.01)

@@ -381,7 +381,7 @@ class Detector:
         kept: list[tuple[int, str, int, int, Codes, NDArray[np.int16] | None]] = []  # a heap, largest hash on top
         histogram = np.zeros(5, np.int64)
         for record in records:
-            histogram += np.bincount(record.codes, minlength=5)
+            histogram += composition.base_counts(record.codes)
             edges = self._edges(len(record)).tolist()
             frames = self._frames(record) if self._frames else None
             for n, (start, end) in enumerate(pairwise(edges)):

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import Calibration, Counts, Tables, gc_content
+from .calibration import Calibration, Counts, Tables
+from .composition import base_counts
 from .features import Record
 from .model import Model
 from .nn.network import CodeMasks, NetworkConfig, NetworkParams, encode, signals
@@ -60,6 +61,7 @@ def _encode(
 class _Job:
     record: Record
     window: Window
+    tables: Tables
 
 
 class Embedder:
@@ -137,20 +139,21 @@ class Embedder:
         self, records: Iterable[Record], calibration: Calibration | None
     ) -> Iterator[tuple[_Job, NDArray[np.float32]]]:
         """Windows of the records in order, with the features [steps, 2 * hidden] of each."""
-        tables = calibration.tables(self.model.prior) if calibration else None
+        of_genome = calibration.tables(self.model.prior) if calibration else None
         waiting: list[_Job] = []
         bases = 0
         with ThreadPoolExecutor(len(self._devices)) as pool:
             for record in records:
+                tables = of_genome or self._prior_tables(record)
                 for window in windows_of(0, len(record)):
-                    waiting.append(_Job(record, window))
+                    waiting.append(_Job(record, window, tables))
                     bases += window.size
                     if bases >= CALL * len(self._devices):
-                        yield from zip(waiting, self._run(waiting, tables, pool), strict=True)
+                        yield from zip(waiting, self._run(waiting, pool), strict=True)
                         waiting, bases = [], 0
-            yield from zip(waiting, self._run(waiting, tables, pool), strict=True)
+            yield from zip(waiting, self._run(waiting, pool), strict=True)
 
-    def _run(self, jobs: list[_Job], tables: Tables | None, pool: ThreadPoolExecutor) -> list[NDArray[np.float32]]:
+    def _run(self, jobs: list[_Job], pool: ThreadPoolExecutor) -> list[NDArray[np.float32]]:
         """Features of some windows; windows of one size share calls."""
         by_size: dict[int, list[int]] = {}
         for i, job in enumerate(jobs):
@@ -167,8 +170,7 @@ class Embedder:
             size = jobs[members[0]].window.size
             rows = members + members[:1] * (CALL // size - len(members))  # padded to the compiled shape
             codes = np.stack([cut(jobs[i].record.codes, jobs[i].window) for i in rows])
-            own = {i: tables or self._prior_tables(jobs[i].record) for i in members}
-            stacked = Tables(*(np.stack(x) for x in zip(*(own[i] for i in rows), strict=True)))
+            stacked = Tables(*(np.stack(x) for x in zip(*(jobs[i].tables for i in rows), strict=True)))
             device = number % len(self._devices)
             params, masks = self._on_device[device]
             inputs = jax.device_put((codes, stacked), self._devices[device])
@@ -180,4 +182,7 @@ class Embedder:
         return out
 
     def _prior_tables(self, record: Record) -> Tables:
-        return Calibration(Counts.zeros(), gc_content(record.codes), self.code.number).tables(self.model.prior)
+        counts = base_counts(record.codes)
+        known = counts[:4].sum()
+        gc = float((counts[1] + counts[2]) / known) if known else 0.5
+        return Calibration(Counts.zeros(), gc, self.code.number).tables(self.model.prior)

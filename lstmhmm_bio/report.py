@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import PWM_FIRST, UPSTREAM_FIRST, Calibration
+from .composition import base_counts
 from .features import Annotation
 from .io.derived import on_record
 from .quality import ENOUGH, Summary
@@ -78,7 +79,7 @@ class Report:
                 if not isnan(gene.start_score):
                     self.start_scores[_bin(gene.start_score)] += 1
         codes = annotation.record.codes
-        self.bases += np.bincount(codes, minlength=5)
+        self.bases += base_counts(codes)
         number = next(iter(self._number))
         rank = (len(codes), -number)
         if len(codes) and (len(self._longest) < SHOWN or rank > self._longest[0][:2]):

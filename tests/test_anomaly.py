@@ -86,6 +86,12 @@ def test_block_counts_are_the_words_of_each_block(sequence: str, cuts: int) -> N
         assert counts[row].tolist() == np.bincount(found, minlength=4096).tolist()
 
 
+def test_bases_are_counted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composition, "_PIECE", 3)
+    assert composition.base_counts(encode("AACGTNNACG")).tolist() == [3, 2, 2, 1, 2]
+    assert composition.base_counts(encode("")).tolist() == [0] * 5
+
+
 @given(st.text("ACGT", min_size=6, max_size=60))
 def test_both_strands_do_not_depend_on_the_strand(sequence: str) -> None:
     def counts(codes: np.ndarray) -> np.ndarray:

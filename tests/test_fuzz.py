@@ -32,7 +32,7 @@ def parameter(call: Call):
     return pytest.param(call, id=name, marks=[pytest.mark.slow] if slow else [])
 
 
-@pytest.mark.parametrize("call", map(parameter, CALLS))
+@pytest.mark.parametrize("call", [parameter(call) for call in CALLS])
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(random=st.randoms(use_true_random=False))
 def test_spoiled_files(tmp_path, files, call, random):

@@ -40,8 +40,11 @@ MIN_LENGTH = 90
 MIN_LENGTH_PARTIAL = 60
 #: the first pass reads a sample in pieces of this many bases, exactly one window of the network
 PIECE = CORE
-#: pieces that are decoded and counted in each of its rounds, each with the tables of the round before
-ROUNDS = (16, 48)
+#: pieces that are decoded and counted in each of its rounds, each with the tables of the round before, by kind of model
+ROUNDS = {"bacteria": (16, 48), "eukaryote": (24,)}
+SAMPLE = max(map(max, ROUNDS.values()))
+#: pieces that the choice of a model looks at
+PIECES_TO_CHOOSE = 8
 #: a gene of the first pass teaches the tables if it is at least this sure and this long
 CONFIDENT = 0.9
 CONFIDENT_LENGTH = 180
@@ -100,7 +103,7 @@ class Annotator:
         known = histogram[:4].sum()
         gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
         calibration, found = Calibration(Counts.zeros(), gc, self.code.number), CodeEvidence()
-        for pieces in ROUNDS if known >= ENOUGH_TO_CALIBRATE else ():
+        for pieces in ROUNDS[self.model.grammar.kind] if known >= ENOUGH_TO_CALIBRATE else ():
             genes = list(self._first_pass(sample[:pieces], calibration))
             found = code_of_genes.evidence(genes, calibration.tables(self.model.prior).hexamers)
             counts = sum((self._count(*pair) for pair in genes), Counts.zeros())
@@ -113,7 +116,7 @@ class Annotator:
         Comparable between models: the one that fits best finds most (see `model_choice`).
         """
         sample, histogram = _sample(records)
-        sample = sample[: ROUNDS[0] // 2]
+        sample = sample[:PIECES_TO_CHOOSE]
         gc = float((histogram[1] + histogram[2]) / max(histogram[:4].sum(), 1))
         calibration = Calibration(Counts.zeros(), gc, self.code.number)
         total = sum(
@@ -260,10 +263,10 @@ def _sample(records: Iterable[Record]) -> tuple[list[Record], np.ndarray]:
         histogram += np.bincount(record.codes, minlength=5)
         for n, start in enumerate(range(0, len(record), PIECE)):
             rank = int.from_bytes(hashlib.blake2b(f"{record.id}:{n}".encode(), digest_size=8).digest(), "big")
-            if len(kept) == max(ROUNDS) and -rank <= kept[0][0]:
+            if len(kept) == SAMPLE and -rank <= kept[0][0]:
                 continue
             piece = Record(f"{record.id}:{n}", record.codes[start : start + PIECE].copy())
             heapq.heappush(kept, (-rank, record.id, n, piece))
-            if len(kept) > max(ROUNDS):
+            if len(kept) > SAMPLE:
                 heapq.heappop(kept)
     return [piece for *_, piece in sorted(kept, key=lambda k: k[:3], reverse=True)], histogram

@@ -198,7 +198,7 @@ def annotator() -> Annotator:
 
 def test_calibration_sample_is_a_function_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annotate, "PIECE", 500)
-    monkeypatch.setattr(annotate, "ROUNDS", (3, 10))
+    monkeypatch.setattr(annotate, "SAMPLE", 10)
     rng = np.random.default_rng(5)
     records = [Record(f"r{i}", random_codes(rng, n)) for i, n in enumerate((4000, 100, 0, 5300))]
     sample, histogram = annotate._sample(records)
@@ -217,7 +217,7 @@ def test_calibration_counts_confident_genes(annotator: Annotator, monkeypatch: p
     unlearned = annotator.calibrate([record])
     assert not unlearned.counts.coding.any()  # too little to learn from
     monkeypatch.setattr(annotate, "ENOUGH_TO_CALIBRATE", 6000)
-    monkeypatch.setattr(annotate, "ROUNDS", (1,))
+    monkeypatch.setattr(annotate, "ROUNDS", {"bacteria": (1,)})
     calibration = annotator.calibrate([record])
     assert calibration.gc == pytest.approx(np.isin(record.codes, (1, 2)).mean())
     assert calibration.genetic_code == 11

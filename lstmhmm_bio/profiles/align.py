@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..hmm.chain import Chain, length_model, posteriors
 from ..hmm.chain_paths import optimal_accuracy
 from .msa import Alignment
-from .plan7 import configure, pad_sequences, padded_time
+from .plan7 import Mode, configure, pad_sequences, padded_time
 from .profile import Codes, Profile
 from .sequences import Sequence as Record
 
@@ -41,9 +41,15 @@ class Path(NamedTuple):
     posterior: NDArray[np.float32]
 
 
-def align_paths(profile: Profile, sequences: Sequence[Codes]) -> list[Path]:
-    """The paths of sequences through a profile, in their order; ``*`` is aligned as an unknown residue."""
-    chain = configure(profile)
+def align_paths(profile: Profile, sequences: Sequence[Codes], mode: Mode = "local") -> list[Path]:
+    """The paths of sequences through a profile, in their order; ``*`` is aligned as an unknown residue.
+
+    Args:
+        profile: to align to.
+        sequences: codes in its alphabet.
+        mode: "glocal" paths span the whole profile; a sequence that is too far from that is aligned locally.
+    """
+    chain = configure(profile, mode)
     alphabet = profile.alphabet
     sequences = [np.where(codes > alphabet.unknown, alphabet.unknown, codes).astype(np.uint8) for codes in sequences]
     paths: list[Path | None] = [None] * len(sequences)
@@ -53,6 +59,10 @@ def align_paths(profile: Profile, sequences: Sequence[Codes]) -> list[Path]:
             n = lengths[row]
             inserted_after = _close_flanks(node[row, :n], profile.length)
             paths[i] = Path(inserted_after, is_match[row, :n], posterior[row, :n])
+    lost = [i for i, path in enumerate(paths) if path is not None and not np.isfinite(path.posterior).all()]
+    if lost and mode == "glocal":
+        for i, path in zip(lost, align_paths(profile, [sequences[i] for i in lost]), strict=True):
+            paths[i] = path
     return paths  # type: ignore[return-value]
 
 

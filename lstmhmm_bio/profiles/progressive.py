@@ -1,0 +1,161 @@
+"""A first alignment: groups of sequences are aligned to each other along a guide tree.
+
+Columns of two groups are scored by the log expectation of Edgar (Nucleic Acids Res. 32:1792, 2004): the log odds of
+drawing related rather than independent residues from them, times the shares of residues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .profile import Alphabet, Codes
+from .weights import GAP
+
+#: gap costs in nat: to open, to go on, and the share of that at the ends of an alignment
+_OPEN, _EXTEND, _AT_ENDS = 5.5, 0.3, 0.7
+#: taken off every pair of columns, so that unrelated ones score below 0
+_CENTRE = 0.1
+
+
+@dataclass(eq=False)
+class _Group:
+    """Aligned sequences: rows [members, columns] of codes, and the members' indices."""
+
+    members: NDArray[np.intp]
+    rows: NDArray[np.uint8]
+
+
+def progressive_alignment(
+    sequences: Sequence[Codes], tree: NDArray[np.float64], weights: NDArray[np.float64], alphabet: Alphabet
+) -> NDArray[np.uint8]:
+    """[sequences, columns] codes, with `GAP`.
+
+    Args:
+        sequences: unaligned.
+        tree: of `guide_tree`.
+        weights: of the sequences.
+        alphabet: of the codes.
+    """
+    odds = related_odds(alphabet)
+    groups: dict[int, _Group] = {i: _Group(np.array([i]), codes[None]) for i, codes in enumerate(sequences)}
+    for step, (a, b) in enumerate(tree[:, :2].astype(int)):
+        groups[len(sequences) + step] = _merge(groups.pop(a), groups.pop(b), weights, odds, alphabet)
+    (group,) = groups.values()
+    result = np.empty_like(group.rows)
+    result[group.members] = group.rows
+    return result
+
+
+def related_odds(alphabet: Alphabet) -> NDArray[np.float64]:
+    """[K, K] odds of pairs of related against independent residues: BLOSUM62, or two in three nucleotides the same."""
+    size = alphabet.size
+    if size == 4:
+        return np.full((4, 4), 4 / 9) + np.eye(4) * (8 / 3 - 4 / 9)
+    from Bio.Align import substitution_matrices
+
+    matrix = substitution_matrices.load("BLOSUM62")
+    scores = np.array([[matrix[a][b] for b in alphabet.letters] for a in alphabet.letters])
+    return np.exp(scores * np.log(2) / 2)  # half bits
+
+
+def _merge(
+    one: _Group, two: _Group, weights: NDArray[np.float64], odds: NDArray[np.float64], alphabet: Alphabet
+) -> _Group:
+    f, g = (_frequencies(x, weights, alphabet) for x in (one, two))
+    residues, others = f.sum(axis=1), g.sum(axis=1)
+    expected = f @ odds @ g.T / np.maximum(np.outer(residues, others), 1e-9)
+    scores = np.outer(residues, others) * (np.log(np.maximum(expected, 1e-3)) - _CENTRE)
+    steps = _align(scores, _OPEN * residues, _OPEN * others)
+    columns = len(steps)
+    rows = np.full((len(one.rows) + len(two.rows), columns), GAP, np.uint8)
+    rows[: len(one.rows), steps != 2] = one.rows
+    rows[len(one.rows) :, steps != 1] = two.rows
+    return _Group(np.concatenate([one.members, two.members]), rows)
+
+
+def _frequencies(group: _Group, weights: NDArray[np.float64], alphabet: Alphabet) -> NDArray[np.float64]:
+    """[columns, K] of a group; they add up to the share of residues."""
+    expand = alphabet.expand / np.maximum(alphabet.expand.sum(axis=1, keepdims=True), 1)
+    table = np.zeros((256, alphabet.size))
+    table[: len(expand)] = expand
+    w = weights[group.members]
+    w = w / w.sum()
+    if len(w) < 64:
+        return np.einsum("s,sck->ck", w, table[group.rows])
+    counts = np.zeros((group.rows.shape[1], 256))
+    columns = np.arange(group.rows.shape[1])
+    for row, weight in zip(group.rows, w, strict=True):
+        counts[columns, row] += weight
+    return counts @ table
+
+
+def _align(
+    scores: NDArray[np.float64], open_one: NDArray[np.float64], open_two: NDArray[np.float64]
+) -> NDArray[np.int8]:
+    """The best global alignment with affine gaps: 0 both go on, 1 the first alone, 2 the second alone.
+
+    Args:
+        scores: [n, m] of pairs of columns.
+        open_one: [n] cost of opening a gap opposite a column of the first.
+        open_two: [m] the same of the second.
+    """
+    n, m = scores.shape
+    ext = _EXTEND
+    low = -1e9
+    j = np.arange(m + 1)
+    edge = np.concatenate([[0.0], _AT_ENDS * (open_two[0] + ext * np.arange(m))])
+    h = -edge  # best of all states in the row above
+    x = np.full(m + 1, low)  # best that ends with the first alone
+    from_state = np.zeros((n + 1, m + 1), np.int8)  # where the best of all comes from
+    from_state[0, 1:] = 2
+    x_goes_on = np.zeros((n + 1, m + 1), bool)
+    y_start = np.zeros((n + 1, m + 1), np.int32)  # column after which a gap in the first was opened
+    y_start[0] = 0
+    open_y = np.concatenate([open_two, [0.0]])
+    for i in range(1, n + 1):
+        diagonal = np.full(m + 1, low)
+        diagonal[1:] = h[:-1] + scores[i - 1]
+        cost, cost_ext = np.full(m + 1, open_one[i - 1]), np.full(m + 1, ext)
+        cost[0], cost_ext[0] = _AT_ENDS * cost[0], _AT_ENDS * ext
+        cost[-1], cost_ext[-1] = _AT_ENDS * cost[-1], _AT_ENDS * ext
+        opened, gone = h - cost, x - cost_ext
+        x_goes_on[i] = gone > opened
+        x = np.maximum(opened, gone)
+        best = np.maximum(diagonal, x)
+        # second alone, opened after column k: best_k - open_k - ext * (j - k - 1)
+        factor = _AT_ENDS if i == n else 1.0
+        start = best - factor * (open_y - ext * j)
+        running = np.maximum.accumulate(start)
+        y = np.full(m + 1, low)
+        y[1:] = running[:-1] - factor * ext * (j[1:] - 1)
+        where = np.where(start >= running, j, 0)
+        y_start[i, 1:] = np.maximum.accumulate(where)[:-1]
+        h = np.maximum(best, y)
+        from_state[i] = np.where(y > best, 2, np.where(x > diagonal, 1, 0))
+    return _trace(from_state, x_goes_on, y_start)
+
+
+def _trace(from_state: NDArray[np.int8], x_goes_on: NDArray[np.bool_], y_start: NDArray[np.int32]) -> NDArray[np.int8]:
+    i, j = (x - 1 for x in from_state.shape)
+    steps: list[int] = []
+    while i or j:
+        state = from_state[i, j] if i else 2
+        if state == 0 and j:
+            steps.append(0)
+            i, j = i - 1, j - 1
+        elif state == 2 and j:
+            start = int(y_start[i, j]) if i else 0
+            steps += [2] * (j - start)
+            j = start
+        else:
+            while True:
+                steps.append(1)
+                goes_on = x_goes_on[i, j]
+                i -= 1
+                if not (goes_on and i):
+                    break
+    return np.array(steps[::-1], np.int8)

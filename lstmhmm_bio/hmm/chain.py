@@ -9,8 +9,8 @@ D_k = a_k D_(k-1) + b_k is an associative scan. The flanks are those of Plan7 (E
 Scores are odds ratios against the background, so inserts and flanks emit with 1. `forward` works in probability
 space: every row is scaled by a power of two, which loses nothing, and the exponents are summed as integers. Values
 more than about 2**126 below their row's largest are lost, so that a glocal alignment that is worse than the flanks by
-over 120 bits scores -inf; local alignments have no such prefix. A code above the rows of `Chain.match` is a mistake;
-one that no state emits (``*``, padding) has a row of zeros.
+over 120 bits scores -inf; local alignments have no such prefix. A code that no match state
+emits (``*``) has a row of zeros.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Chain(NamedTuple):
 
     Attributes:
         match: [codes, length] odds ratios of the match states.
-        insert: [codes] of all insert states, 1 or, for codes that are not emitted, 0.
+        insert: [codes] of all insert states; 1 where they emit as the background does.
         enter: [length] B -> M_k.
         leave: [length] M_k -> E and D_k -> E: 1 everywhere (local) or at the last node only (glocal).
         mm, mi, md, im, ii, dm, dd: [length] M_k -> M_(k+1), M_k -> I_k, M_k -> D_(k+1), ...

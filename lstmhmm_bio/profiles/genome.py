@@ -22,7 +22,7 @@ from .domains import Domain, align, find_envelopes
 from .hits import DomainHit, Hit, QueryResult, Thresholds, check, report
 from .plan7 import SearchModel, match_odds, pad_sequences, padded_time
 from .profile import Alphabet, Profile
-from .search import Settings
+from .search import Settings, return_memory
 from .sequences import Sequence as Target
 from .statistics import composition_score, log_survival, null_score
 
@@ -125,6 +125,7 @@ def _scan(model: SearchModel, record: Target, strand: str, settings: Settings) -
             hit = _hit(model, record, strand, tile, (envelope.start, envelope.end), settings)
             if hit is not None:
                 yield hit
+        return_memory()
 
 
 def _tiles(codes: NDArray[np.uint8], longest: int) -> Iterator[_Tile]:

@@ -121,10 +121,9 @@ def configure(profile: Profile, mode: Mode = "local", length: int | None = None)
         widths = [(0, 0)] * (values.ndim - 1) + [(0, padded - size)]
         return np.pad(values, widths).astype(np.float32)
 
-    emits = profile.alphabet.expand.any(axis=1)
     columns = (pad(column) for column in out[1:].T)
     odds = match_odds(profile.match, profile.alphabet, profile.alphabet.background)
-    return Chain(pad(odds), emits.astype(np.float32), pad(enter), pad(leave), *columns)  # type: ignore[arg-type]
+    return Chain(pad(odds), np.ones(len(odds), np.float32), pad(enter), pad(leave), *columns)  # type: ignore[arg-type]
 
 
 def match_odds(match: NDArray[np.float64], alphabet: Alphabet, background: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -118,7 +118,7 @@ def search_proteins(
             ]
             for number, task in tasks:
                 hits[number] += task.result()
-                _return_memory()
+                return_memory()
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt waits for what is under way, not for all that is to come
     return [report(*pair, thresholds, sequences, residues) for pair in zip(profiles, hits, strict=True)]
@@ -203,7 +203,7 @@ def _promising(
     return _batches(chunk, chosen, model.padding)
 
 
-def _return_memory() -> None:
+def return_memory() -> None:
     """Gives back what compiling used: some 100 MB a program, which glibc's allocator would keep."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:

@@ -54,7 +54,7 @@ def write_places(handle: TextIO, results: Sequence[QueryResult]) -> None:
             handle.write(
                 f"{hit.target:<{target}} {'-':<10} {result.profile.name:<{query}} "
                 f"{result.profile.accession or '-':<{accession}} {a:7d} {b:7d} {start:7d} {end:7d} "
-                f"{first:7d} {last:7d} {hit.length:7d} {hit.strand:>6} {hit.evalue:9.2g} {hit.score:6.1f} "
+                f"{first:7d} {last:7d} {hit.length:7d}    {hit.strand}   {hit.evalue:9.2g} {hit.score:6.1f} "
                 f"{hit.bias:5.1f}  {hit.description or '-'}\n"
             )
 

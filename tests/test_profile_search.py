@@ -194,6 +194,7 @@ def test_order_and_chunks_do_not_matter(
     assert [h.score for h in whole.hits] == pytest.approx([h.score for h in parts.hits], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_genome_as_nhmmer(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     rows = family(rng, DNA, 60, 15)

@@ -194,15 +194,15 @@ def _hit(
 def _align_against_composition(model: SearchModel, tile: _Tile, start: int, end: int, settings: Settings) -> Domain:
     """The domain of an envelope, its emissions held against a background mixed with its own composition."""
     profile, codes = model.profile, tile.codes[start:end]
-    match = model.chain.match
+    chain = model.chain
     if settings.null2:
         expand = profile.alphabet.expand[codes].astype(float)
         counts = (expand / np.maximum(expand.sum(axis=1, keepdims=True), 1)).sum(axis=0)
         share = 25 / min(100, max(50, len(tile.codes)))
         background = share * profile.alphabet.background + (1 - share) * counts / max(counts.sum(), 1e-9)
         odds = match_odds(profile.match, profile.alphabet, background)
-        match = np.pad(odds, ((0, 0), (0, model.width - model.size))).astype(np.float32)
-    return align(model, model.chain._replace(match=match), codes, start)
+        chain = chain._replace(match=np.pad(odds, ((0, 0), (0, model.width - model.size))).astype(np.float32))
+    return align(model, chain, codes, start)
 
 
 def _plain_score(model: SearchModel, codes: NDArray[np.uint8]) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decoding import Decoded
+from .errors import ModelError
 from .features import Gene
 from .hmm.grammars import bacteria, eukaryote
 from .sequence import GeneticCode, decode, kmer_indices, reverse_complement
@@ -19,8 +20,13 @@ def genes_of(decoded: Decoded, code: GeneticCode) -> list[Gene]:
     Args:
         decoded: a record's path and posteriors.
         code: genetic code that it was decoded with.
+
+    Raises:
+        ModelError: the model's grammar is one of other labels than genes.
     """
-    find = {"bacteria": _bacterial, "eukaryote": _eukaryotic}[decoded.grammar.kind]
+    find = {"bacteria": _bacterial, "eukaryote": _eukaryotic}.get(decoded.grammar.kind)
+    if find is None:
+        raise ModelError("a model of your own labels finds no genes; use it with: lstmhmm segment --model")
     strands = (decoded.record.codes, reverse_complement(decoded.record.codes))
     found = [gene for row, codes in enumerate(strands) for gene in find(decoded, row, codes, code)]
     return sorted(found, key=lambda g: (g.start, g.end, g.strand))

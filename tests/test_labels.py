@@ -197,6 +197,15 @@ def test_a_model_of_labels_from_end_to_end(trained, tmp_path):
     assert len({r[8] for r in rows}) == 3
 
 
+def test_a_model_of_labels_is_no_gene_model(trained, tmp_path):
+    genome = tmp_path / "g.fa"
+    genome.write_text(fasta(simulated(9, 1000)[0]))
+    with small_batches():
+        result = run("annotate", genome, "--model", trained[0], "--meta", "--no-cache", "-q")
+    assert (result.code, len(result.err.splitlines())) == (1, 1)
+    assert "lstmhmm segment --model" in result.err
+
+
 def test_what_labels_cannot_be_trained(tmp_path):
     record, lines, _ = simulated(1, 5000)
     path, bed, toml = tmp_path / "x.fa", tmp_path / "x.bed", tmp_path / "g.toml"

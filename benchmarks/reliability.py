@@ -472,7 +472,7 @@ def report(results: dict[str, list[str]], seconds: float) -> str:
             (__doc__ or "").split("\n\n", 2)[2].rsplit("Writes", 1)[0].strip(),
             "",
             table(("what happens", "with a stand-in", "whole program", "wrong ends"), rows),
-            f"{total:,} trials, {wrong} wrong ends.",
+            f"{total:,} trials, {wrong} wrong ends. Blank: not tried in this run.",
             "",
             *(["What was wrong:", "", *problems, ""] if problems else []),
             f"By `benchmarks/reliability.py` in {seconds / 60:.0f} minutes on {processor()}, lstmhmm {__version__}.",

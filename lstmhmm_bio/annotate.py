@@ -32,7 +32,7 @@ from .genes import genes_of, with_alternative_starts
 from .genetic_code import CodeEvidence
 from .model import Model
 from .scoring import Scorer, Tracks
-from .sequence import GeneticCode, reverse_complement
+from .sequence import GeneticCode, base_counts, reverse_complement
 from .windows import CORE
 
 #: shortest gene reported, in bases, stop codon included (Prodigal's limits): whole, and running off a record
@@ -260,7 +260,7 @@ def _sample(records: Iterable[Record]) -> tuple[list[Record], np.ndarray]:
     kept: list[tuple[int, str, int, Record]] = []  # a heap with the largest hash on top
     histogram = np.zeros(5, np.int64)
     for record in records:
-        histogram += np.bincount(record.codes, minlength=5)
+        histogram += base_counts(record.codes)
         for n, start in enumerate(range(0, len(record), PIECE)):
             rank = int.from_bytes(hashlib.blake2b(f"{record.id}:{n}".encode(), digest_size=8).digest(), "big")
             if len(kept) == SAMPLE and -rank <= kept[0][0]:

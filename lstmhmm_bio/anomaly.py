@@ -37,7 +37,7 @@ from . import composition
 from .calibration import HEXAMER_PRIOR_COUNT, HEXAMERS, Prior
 from .depth import Depth
 from .features import Record
-from .sequence import UNKNOWN, Codes
+from .sequence import UNKNOWN, Codes, base_counts
 
 #: longest block that is judged as one; windows are sums over blocks
 BLOCK = 2500
@@ -381,7 +381,7 @@ class Detector:
         kept: list[tuple[int, str, int, int, Codes, NDArray[np.int16] | None]] = []  # a heap, largest hash on top
         histogram = np.zeros(5, np.int64)
         for record in records:
-            histogram += composition.base_counts(record.codes)
+            histogram += base_counts(record.codes)
             edges = self._edges(len(record)).tolist()
             frames = self._frames(record) if self._frames else None
             for n, (start, end) in enumerate(pairwise(edges)):

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .sequence import UNKNOWN, Codes, GeneticCode, kmer_indices
+from .sequence import UNKNOWN, Codes, GeneticCode, base_counts, kmer_indices
 
 Floats = NDArray[np.float32]
 
@@ -239,7 +239,7 @@ class Calibration:
 
 def gc_content(codes: Codes) -> float:
     """Share of G and C among the known bases, 0.5 if there are none."""
-    histogram = np.bincount(codes, minlength=5)
+    histogram = base_counts(codes)
     known = histogram[:4].sum()
     return float((histogram[1] + histogram[2]) / known) if known else 0.5
 

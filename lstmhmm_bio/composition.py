@@ -27,8 +27,6 @@ ADAPTIVE_WORD = 4
 ADAPTIVE_PRIOR = 100.0
 
 
-_PIECE = 1 << 22
-
 _PLACES = 4 ** np.arange(WORD)
 #: index of each hexamer's reverse complement
 _REVERSE = ((3 - np.arange(HEXAMERS)[:, None] // _PLACES % 4) * _PLACES[::-1]).sum(1)
@@ -50,12 +48,6 @@ def block_counts(words: NDArray[np.integer], edges: NDArray[np.int64]) -> NDArra
     known = within >= 0
     flat = np.bincount(rows[known] * HEXAMERS + within[known], minlength=blocks * HEXAMERS)
     return flat.reshape(blocks, HEXAMERS).astype(np.float32)
-
-
-def base_counts(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """[5] how often each code occurs; in pieces, because `np.bincount` makes eight bytes of every base."""
-    pieces = (codes[a : a + _PIECE] for a in range(0, len(codes), _PIECE))
-    return sum((np.bincount(piece, minlength=5) for piece in pieces), np.zeros(5, np.int64))
 
 
 def both_strands(counts: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,11 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import Calibration, Counts, Tables
-from .composition import base_counts
 from .features import Record
 from .model import Model
 from .nn.network import CodeMasks, NetworkConfig, NetworkParams, encode, signals
-from .sequence import GeneticCode
+from .sequence import GeneticCode, base_counts
 from .windows import CALL, Window, cut, windows_of
 
 Per = Literal["base", "window", "record"]

@@ -23,11 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import PWM_FIRST, UPSTREAM_FIRST, Calibration
-from .composition import base_counts
 from .features import Annotation
 from .io.derived import on_record
 from .quality import ENOUGH, Summary
-from .sequence import BASES
+from .sequence import BASES, base_counts
 
 #: bases of a cell of the overview
 CELL = 5000

@@ -23,7 +23,7 @@ from lstmhmm_bio.io.coverage import SignalTrack
 from lstmhmm_bio.io.output import open_output
 from lstmhmm_bio.io.reference import Transcript
 from lstmhmm_bio.outliers import anomalies
-from lstmhmm_bio.sequence import decode, encode, kmer_indices, reverse_complement
+from lstmhmm_bio.sequence import base_counts, decode, encode, kmer_indices, reverse_complement
 
 
 def chain(rng: np.random.Generator, length: int, taste: np.random.Generator) -> np.ndarray:
@@ -87,9 +87,9 @@ def test_block_counts_are_the_words_of_each_block(sequence: str, cuts: int) -> N
 
 
 def test_bases_are_counted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composition, "_PIECE", 3)
-    assert composition.base_counts(encode("AACGTNNACG")).tolist() == [3, 2, 2, 1, 2]
-    assert composition.base_counts(encode("")).tolist() == [0] * 5
+    monkeypatch.setattr("lstmhmm_bio.sequence._PIECE", 3)
+    assert base_counts(encode("AACGTNNACG")).tolist() == [3, 2, 2, 1, 2]
+    assert base_counts(encode("")).tolist() == [0] * 5
 
 
 @given(st.text("ACGT", min_size=6, max_size=60))

@@ -149,7 +149,7 @@ def test_named_pipe(tmp_path):
             ["'p1'", "'L'", "position 4", "protein"],
         ),
         (b">p2\nMKVSTARNDE*\n", ["'p2'", "'E'", "position 10", "protein"]),
-        (b">a\nACGTACGTACGTACGTXACGT\n", ["'a'", "'X'", "position 17", "IUPAC"]),
+        (b">a\nACGTACGTACGTACGTZACGT\n", ["'a'", "'Z'", "position 17", "IUPAC"]),
         (b">a\nACGT\nAC-GT\n", ["'a'", "'-'", "position 7", "remove gap characters"]),
         (b">a\nACGT.\n", ["'.'", "remove gap characters"]),
         (b">a\nACGT*\n", ["'*'", "remove gap characters"]),

@@ -27,18 +27,18 @@ def read_fasta(stream: BinaryIO, source: str) -> Iterator[Record]:
     for number, line in enumerate(stream, 1):
         if line.startswith(b">"):
             if header:
-                yield _record(header, bytes(sequence), source, line_of_header)
+                yield _record(header, sequence, source, line_of_header)
             header, line_of_header = line, number
-            sequence.clear()
         elif header:
             sequence += line
         elif line.strip():
             raise InputError(f"{source} is not FASTA: line {number} stands before the first line with '>'; remove it")
     if header:
-        yield _record(header, bytes(sequence), source, line_of_header)
+        yield _record(header, sequence, source, line_of_header)
 
 
-def _record(header: bytes, lines: bytes, source: str, number: int) -> Record:
+def _record(header: bytes, lines: bytearray, source: str, number: int) -> Record:
+    """The record of a header and its sequence lines, which it takes: one copy of a chromosome less."""
     text = header[1:].rstrip()
     if b"\r" in text:
         raise InputError(f"{source}: line {number} ends in a bare carriage return; convert the line ends (mac2unix)")
@@ -49,7 +49,8 @@ def _record(header: bytes, lines: bytes, source: str, number: int) -> Record:
         name = word.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: the id at line {number} is not UTF-8 text; rename the record") from error
-    sequence = lines.translate(None, b" \t\r\n\v\f")
+    sequence = bytes(lines.translate(None, b" \t\r\n\v\f"))
+    lines.clear()
     description = rest[0].decode(errors="replace") if rest else ""
     return Record(name, encode_checked(sequence, source=source, record=name), description)
 

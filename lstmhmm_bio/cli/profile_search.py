@@ -79,7 +79,7 @@ def search(
 
     if ga + tc + nc > 1:
         raise UsageError("--cut_ga, --cut_tc and --cut_nc exclude each other; choose one")
-    ensure_distinct([profiles, sequences], [output, tblout, domtblout, json_output])
+    ensure_distinct([profiles, sequences], [output or "-", *(p for p in (tblout, domtblout, json_output) if p)])
     queries = list(read_profiles(profiles))
     alphabet = queries[0].alphabet
     if any(q.alphabet is not alphabet for q in queries):

@@ -110,20 +110,23 @@ class Annotator:
             calibration = replace(calibration, counts=counts)
         return calibration, found
 
-    def evidence_of_genes(self, records: Iterable[Record]) -> float:
-        """How much better a sample of the records is explained with genes than without: nat per 1000 bases.
+    def fit_of_sample(self, records: Iterable[Record]) -> tuple[float, float]:
+        """How well the model explains a sample of the records, in nat per 1000 bases (see `model_choice`).
 
-        Comparable between models: the one that fits best finds most (see `model_choice`).
+        Returns:
+            Mean log probability of the sample's hexamers by the model's prior; log odds of genes against none.
         """
         sample, histogram = _sample(records)
         sample = sample[:PIECES_TO_CHOOSE]
         gc = float((histogram[1] + histogram[2]) / max(histogram[:4].sum(), 1))
         calibration = Calibration(Counts.zeros(), gc, self.code.number)
+        hexamers = sum((cal.background_counts(piece.codes) for piece in sample), np.zeros(cal.HEXAMERS, np.float32))
+        composition = float(hexamers @ np.log(self.model.prior.at(gc).background)) / max(float(hexamers.sum()), 1)
         total = sum(
             float(log_partitions(group, tracks, self.code, self.model.grammar, self._weights).sum())
             for group, tracks in self._scored(sample, calibration)
         )
-        return 1000 * total / max(sum(map(len, sample)), 1)
+        return 1000 * composition, 1000 * total / max(sum(map(len, sample)), 1)
 
     def _count(self, record: Record, genes: list[Gene]) -> Counts:
         total = replace(Counts.zeros(), background=cal.background_counts(record.codes))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..errors import UsageError
 from .options import GroupedCommand, input_options, model_options, option, running_options
-from .session import calibration_for, input_of, model_for, note, start_annotator
+from .session import first_pass, input_of, model_for, note, start_annotator
 
 
 @click.command(cls=GroupedCommand)
@@ -49,18 +48,14 @@ def calibrate(
             quiet=quiet,
         )
         annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
-        _, result = calibration_for(
+        _, result = first_pass(
             annotator,
             path,
             region=region,
             reference=reference,
-            file=None,
-            meta=False,
             choose_code=genetic_code is None,
             quiet=quiet,
         )
-        if result is None:
-            raise UsageError(f"{genome} holds reads, each annotated by itself; calibrate on the genome's assembly")
         handle.buffer.write(calibration_bytes(result))
     codons, starts = int(result.counts.coding.sum()), int(result.counts.starts)
     note(f"{output}: GC {100 * result.gc:.1f} %, {codons:,} codons and {starts:,} starts counted", quiet=quiet)

@@ -167,8 +167,7 @@ def calibration_for(
         UsageError: a calibration for another genetic code, or together with --meta.
     """
     from ..io.calibration_file import read_calibration
-    from ..io.sequences import format_of, read_records
-    from ..model import BACTERIAL_CODE
+    from ..io.sequences import format_of
 
     if file and meta:
         raise UsageError("--calibration and --meta exclude each other: a metagenome has no tables of its own")
@@ -184,13 +183,28 @@ def calibration_for(
         return annotator, calibration
     if meta or format_of(path) == "alignments":
         return annotator, None
+    return first_pass(annotator, path, region=region, reference=reference, choose_code=choose_code, quiet=quiet)
 
-    def first_pass(annotator: Annotator) -> tuple[Calibration, CodeEvidence]:
+
+def first_pass(
+    annotator: Annotator,
+    path: str,
+    *,
+    region: str | None,
+    reference: str | None,
+    choose_code: bool,
+    quiet: bool,
+) -> tuple[Annotator, Calibration]:
+    """A calibration from all records of the input; with `choose_code` as for `calibration_for`."""
+    from ..io.sequences import read_records
+    from ..model import BACTERIAL_CODE
+
+    def calibrate(annotator: Annotator) -> tuple[Calibration, CodeEvidence]:
         with Progress("first pass", quiet=quiet) as progress:
             records = progress.over(read_records(path, region=region, reference=reference))
             return annotator.calibrate_and_check(records)
 
-    calibration, found = first_pass(annotator)
+    calibration, found = calibrate(annotator)
     number = found.genetic_code
     if choose_code and annotator.code.number == BACTERIAL_CODE and number != BACTERIAL_CODE:
         note(
@@ -198,7 +212,7 @@ def calibration_for(
             f"{found.other} behind TAA and TAG): taken for genetic code {number}, give --genetic-code to override"
         )
         annotator = annotator.with_code(number)
-        calibration, _ = first_pass(annotator)
+        calibration, _ = calibrate(annotator)
     return annotator, calibration
 
 
@@ -234,6 +248,6 @@ def model_for(
 
     with Progress("choosing a model", quiet=quiet) as progress:
         fits = choose(bundled_models(), lambda: progress.over(read_records(path, region=region, reference=reference)))
-    ranking = ", ".join(f"{fit.model} {fit.gain:.1f}" for fit in fits)
-    note(f"model {fits[0].model} fits best (gain by genes, nat per kb: {ranking})", quiet=quiet)
+    behind = ", ".join(f"{fit.model} {fit.score - fits[0].score:.0f}" for fit in fits[1:])
+    note(f"model {fits[0].model} fits best (composition and genes, nat per kb; the others: {behind})", quiet=quiet)
     return fits[0].model

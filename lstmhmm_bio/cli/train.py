@@ -138,12 +138,7 @@ def train(
             name=name,
             start_from=start_from,
             network={"stride": stride, "hidden": hidden, "layers": layers},
-            training={
-                "steps": steps,
-                "learning_rate": learning_rate,
-                "framewise_steps": steps // 10,
-                "seed": seed,
-            },
+            training={"steps": steps, "learning_rate": learning_rate, "seed": seed},
             batch=batch,
             window=window,
             max_minutes=max_minutes,

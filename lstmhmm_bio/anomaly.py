@@ -352,7 +352,8 @@ class Detector:
         """From blocks to windows: sums over them, where a window cuts a block in proportion."""
         length = len(done.record)
         if self.whole:
-            edges, low, high = done.edges, done.edges[:-1] * 1.0, done.edges[1:] * 1.0
+            edges = done.edges
+            low, high = edges[:-1].astype(np.float64), edges[1:].astype(np.float64)
         else:
             edges = np.append(np.arange(0, length, self.step), length) if length else np.zeros(1, np.int64)
             middle = (edges[:-1] + np.minimum(edges[:-1] + self.step, edges[-1])) / 2

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -201,7 +202,8 @@ def _align_against_composition(model: SearchModel, tile: _Tile, start: int, end:
         share = 25 / min(100, max(50, len(tile.codes)))
         background = share * profile.alphabet.background + (1 - share) * counts / max(counts.sum(), 1e-9)
         odds = match_odds(profile.match, profile.alphabet, background)
-        chain = chain._replace(match=np.pad(odds, ((0, 0), (0, model.width - model.size))).astype(np.float32))
+        padded = np.pad(odds, ((0, 0), (0, model.width - model.size)))
+        chain = chain._replace(match=jnp.asarray(padded, jnp.float32))
     return align(model, chain, codes, start)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +32,8 @@ from .loop import Progress, TrainingConfig, init_state, train, with_class_freque
 
 #: share of neighbourhoods that are drawn around a region of a label drawn at random, so that rare ones are seen
 _AROUND_REGIONS = 0.6
+#: steps and peak learning rate of fitting temperatures, biases and transitions behind a finished network
+_SCALING_STEPS, _SCALING_RATE = 80, 0.05
 
 
 class LabelSampler(WindowSampler):
@@ -119,7 +122,8 @@ def fit_labels(
         name: of the model.
         start_from: a model to start from: all of it if it has the same labels, else its encoder.
         network: fields of `NetworkConfig`; with `start_from` those of that model count.
-        training: fields of `TrainingConfig`.
+        training: fields of `TrainingConfig`, for fitting the network framewise; temperatures and transitions are
+            fitted after that, by the sequence-discriminative loss.
         batch: windows a step, a multiple of 4.
         window: bases a window, a multiple of the network's stride.
         max_minutes: stop early after this time.
@@ -150,7 +154,7 @@ def fit_labels(
     ]
     _say_what_is_there(labelled, description, say)
     sampler = LabelSampler(labelled, description, window=window, batch=batch)
-    plan = TrainingConfig(**training)
+    plan = TrainingConfig(**training, framewise_steps=training["steps"])
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -166,16 +170,18 @@ def fit_labels(
             handle.write(json.dumps(line) + "\n")
         say("  ".join(f"{k} {v}" for k, v in line.items()))
 
+    limit = 60 * max_minutes if max_minutes else float("inf")
+    start = _initial_params(base, description, config, grammar, plan, sampler)
     params = train(
-        sampler,
-        config,
-        grammar,
-        plan,
-        folder,
-        start_from=_learned_before(base, description, config, grammar, plan, sampler) if base else None,
-        report=report,
-        stop_after=60 * max_minutes if max_minutes else float("inf"),
-        workers=workers,
+        sampler, config, grammar, plan, folder, start_from=start, report=report, stop_after=limit, workers=workers
+    )
+    # the sequence-discriminative loss would lower every confidence long before it had found the temperatures
+    say("temperatures and transitions")
+    rest = TrainingConfig(
+        steps=_SCALING_STEPS, learning_rate=_SCALING_RATE, framewise_steps=0, freeze=True, seed=plan.seed
+    )
+    params = train(
+        sampler, config, grammar, rest, folder / "scaling", start_from=params, report=report, workers=workers
     )
     card: dict[str, Any] = {
         "version": "1",
@@ -197,24 +203,31 @@ def fit_labels(
     return save_model(Model(name, config, decoding, jax.tree.map(np.asarray, params), sampler.prior, card), folder)
 
 
-def _learned_before(
-    base: Model,
+def _initial_params(
+    base: Model | None,
     description: Labels,
     config: NetworkConfig,
     grammar: Grammar,
     plan: TrainingConfig,
     sampler: WindowSampler,
 ) -> HybridParams:
-    """Parameters of a model of the same labels; else random ones, but for an encoder that another model learned."""
-    if base.card.get("grammar", {}) == description.to_table():
-        params = base.params
-    else:
-        params = init_hybrid(jax.random.key(plan.seed), config, grammar)
+    """Where training starts: a model of the same labels, or random weights with, if given, a model's encoder.
+
+    The class head begins at the classes' frequencies: rare ones would otherwise spend the training on getting there.
+    """
+    same = base is not None and base.card.get("grammar", {}) == description.to_table()
+    params = base.params if base and same else init_hybrid(jax.random.key(plan.seed), config, grammar)
+    if base and not same:
         learned = base.params.network
         head = (learned.head[0], params.network.head[1])
         params = params._replace(network=params.network._replace(stem=learned.stem, lstm=learned.lstm, head=head))
-    state = init_state(config, grammar, plan, params)
-    return with_class_frequencies(state, sampler, grammar, plan).params
+    params = with_class_frequencies(init_state(config, grammar, plan, params), sampler, grammar, plan).params
+    if same:
+        return params
+    hidden, out = params.network.head
+    logit = jnp.log(params.frequency) - jnp.log1p(-params.frequency)
+    head = (hidden, out._replace(b=jnp.tile(logit, config.stride)))
+    return params._replace(network=params.network._replace(head=head))
 
 
 def _labelled_record(

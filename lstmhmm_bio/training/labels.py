@@ -37,7 +37,7 @@ _SCALING_STEPS, _SCALING_RATE = 80, 0.05
 
 
 class LabelSampler(WindowSampler):
-    """Draws windows, most of them around regions of labels drawn with equal chances.
+    """Draws windows, most of them around regions of labels, which are drawn the rarer the more often.
 
     Class frequencies are measured on the windows as drawn, and scaled likelihoods divide by them.
     """
@@ -47,12 +47,18 @@ class LabelSampler(WindowSampler):
     def __init__(self, genomes: Sequence[LabeledGenome], description: Labels, *, window: int, batch: int) -> None:
         super().__init__(genomes, window=window, batch=batch)
         self._regions = [_regions_by_label(genome, description) for genome in genomes]
+        bases = [
+            1 + sum((r.allowed == 1 << i).sum() for g in genomes for r in g.records)
+            for i in range(len(description.names))
+        ]
+        self._chance = 1 / np.sqrt(bases)
 
     def _place(self, index: int, rng: np.random.Generator) -> tuple[LabeledRecord, int]:
         by_label = self._regions[index]
         if not by_label or rng.random() > _AROUND_REGIONS:
             return super()._place(index, rng)
-        middles = by_label[rng.integers(len(by_label))]
+        chance = self._chance[list(by_label)]
+        middles = by_label[rng.choice(list(by_label), p=chance / chance.sum())]
         record, middle = middles[rng.integers(len(middles))].tolist()
         return self.genomes[index].records[record], middle
 
@@ -270,9 +276,9 @@ def _codon_counts(
 _OF_STARTS = ("upstream", "false_upstream", "context", "false_context")
 
 
-def _regions_by_label(genome: LabeledGenome, description: Labels) -> list[NDArray[np.int64]]:
+def _regions_by_label(genome: LabeledGenome, description: Labels) -> dict[int, NDArray[np.int64]]:
     """For each label that a genome has, but the background: record and middle of its regions, [regions, 2]."""
-    out = []
+    out = {}
     for i, name in enumerate(description.names):
         if name == description.background:
             continue
@@ -286,7 +292,7 @@ def _regions_by_label(genome: LabeledGenome, description: Labels) -> list[NDArra
                 found.append(np.stack([np.full(len(middles), number), middles], axis=1))
         regions = np.concatenate(found)
         if len(regions):
-            out.append(regions)
+            out[i] = regions
     return out
 
 

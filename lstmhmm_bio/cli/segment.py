@@ -229,8 +229,9 @@ def _by_labels(
             labeller = Labeller(annotator.model, genetic_code=finder.code.number)
         elif calibration:
             raise UsageError(f"--calibration: model {labeller.model.name!r} reads no codon tables; leave it out")
-        defaults = scale_of_colours(len(labels.names))
-        colours = [label.colour or colour for label, colour in zip(labels.labels, defaults, strict=True)]
+        background_first = sorted(labels.names, key=lambda name: name != labels.background)
+        defaults = dict(zip(background_first, scale_of_colours(len(labels.names)), strict=True))
+        colours = [label.colour or defaults[label.name] for label in labels.labels]
         writer = SegmentsWriter(handle, labels.names, colours, provenance(labeller))
         with Progress("segment", quiet=quiet) as progress:
             records = progress.over(read_records(path, region=region, reference=reference))

@@ -6,6 +6,7 @@ Coordinates are 0-based and half-open on the forward strand, whatever the strand
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .sequence import Codes
 
@@ -30,6 +31,29 @@ class Record:
         return len(self.codes)
 
 
+class ProteinDomain(NamedTuple):
+    """A stretch of a gene's protein that matches a profile.
+
+    Attributes:
+        name, accession, description: of the profile; the last two may be "".
+        start, end: of the alignment in the protein, in residues.
+        parts: what it covers of the gene's segments, ascending: (start, end, first, last), the bases in the gene's
+            coordinates and the stretch of the profile that they are aligned with, all 0-based half-open. A codon that
+            an intron cuts counts in two parts.
+        score: bits.
+        evalue: expected number of such matches by the profiles in one random protein.
+    """
+
+    name: str
+    accession: str
+    description: str
+    start: int
+    end: int
+    parts: tuple[tuple[int, int, int, int], ...]
+    score: float
+    evalue: float
+
+
 @dataclass(frozen=True)
 class Gene:
     """A predicted protein-coding gene: one CDS, its stop codon inside, with or without introns.
@@ -51,6 +75,7 @@ class Gene:
         alternative_starts: other start codons of the same reading frame: (forward coordinate of the codon's first base,
             0-based; posterior probability given the gene), the likeliest first; () unless asked for.
         supported_introns: how many of its introns were seen in transcripts; None without such evidence.
+        domains: of its protein, from the first residue on; () unless looked for.
     """
 
     seqid: str
@@ -68,6 +93,7 @@ class Gene:
     intronic: bool = False
     supported_introns: int | None = None
     alternative_starts: tuple[tuple[int, float], ...] = ()
+    domains: tuple[ProteinDomain, ...] = ()
 
     @property
     def segments(self) -> tuple[tuple[int, int], ...]:

@@ -31,6 +31,7 @@ class Summary:
         coding: bases in the CDS of any gene, introns not counted.
         lengths: the CDS of all genes together.
         intronic: the model knows introns, as its genes say.
+        with_domains: genes in whose proteins domains were found.
     """
 
     records: int = 0
@@ -44,6 +45,7 @@ class Summary:
     scores: float = 0.0
     codes: set[int] = field(default_factory=set)
     intronic: bool = False
+    with_domains: int = 0
 
     def add(self, annotation: Annotation) -> None:
         """Counts one record and its genes."""
@@ -55,6 +57,7 @@ class Summary:
                 covered[end] -= 1
             self.introns += len(gene.introns)
             self.intronic |= gene.intronic
+            self.with_domains += bool(gene.domains)
             self.genes += 1
             self.partial += not (gene.has_start and gene.has_stop)
             self.lengths += gene.length

@@ -162,6 +162,50 @@ def test_sequences(tmp_path: Path) -> None:
     assert alphabet_of(str(path)) is AMINO
 
 
+UNIPROT = """ID   TOY1_ECOLX              Reviewed;          24 AA.
+AC   P00000; Q00000;
+DT   01-JAN-2020, integrated into UniProtKB/Swiss-Prot.
+DT   01-JAN-2020, sequence version 1.
+DT   02-JAN-2020, entry version 2.
+DE   RecName: Full=Toy protein {ECO:0000305};
+GN   Name=toyA; OrderedLocusNames=b0000;
+OS   Escherichia coli.
+OC   Bacteria; Pseudomonadota.
+OX   NCBI_TaxID=562;
+CC   -!- FUNCTION: None at all. {ECO:0000305}.
+DR   Pfam; PF99999; Toy; 1.
+PE   1: Evidence at protein level;
+KW   Reference proteome.
+FT   CHAIN           1..24
+FT                   /note="Toy protein"
+SQ   SEQUENCE   24 AA;  2600 MW;  0123456789ABCDEF CRC64;
+     MKVLAAGIVG LCAKAYLERG HEVU
+//
+ID   TOY2_ECOLX              Unreviewed;         3 AA.
+AC   A0A000;
+DE   SubName: Full=Another;
+OS   Escherichia coli.
+SQ   SEQUENCE   3 AA;  300 MW;  0123456789ABCDEF CRC64;
+     MKX
+//
+"""
+
+
+def test_uniprot(tmp_path: Path) -> None:
+    path = tmp_path / "toys.dat.gz"
+    path.write_bytes(gzip.compress(UNIPROT.encode()))
+    first, second = read_sequences(str(path))
+    assert first[:2] == ("TOY1_ECOLX", "RecName: Full=Toy protein {ECO:0000305};")
+    assert AMINO.decode(first.codes) == "MKVLAAGIVGLCAKAYLERGHEVU"
+    assert (second.id, AMINO.decode(second.codes)) == ("TOY2_ECOLX", "MKX")
+    assert alphabet_of(str(path)) is AMINO
+    fasta = tmp_path / "toys.fa"
+    fasta.write_text("".join(f">{s.id} {s.description}\n{AMINO.decode(s.codes)}\n" for s in (first, second)))
+    for one, other in zip(read_sequences(str(fasta)), (first, second), strict=True):
+        assert one[:2] == other[:2]
+        np.testing.assert_array_equal(one.codes, other.codes)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -170,6 +214,11 @@ def test_sequences(tmp_path: Path) -> None:
         (">a\nMK1V\n", "record 'a': position 3 holds 1, which is no letter of the amino alphabet"),
         ("> \nMKV\n", "has no id"),
         (">a\n>b\n", "no letters to tell the alphabet from"),
+        (UNIPROT[:-60], "entry 2 is not valid UniProt"),
+        (UNIPROT.replace("3 AA.", "4 AA."), "entry TOY2_ECOLX has 3 residues instead of 4"),
+        (UNIPROT.replace("MKX", "MK1"), "record 'TOY2_ECOLX': position 3 holds 1"),
+        (UNIPROT.replace("KW   ", "K?   "), "entry 1 is not valid UniProt"),
+        ("ID   X56734; SV 1; linear; mRNA; STD; PLN; 1859 BP.\n", "is not FASTA"),
     ],
 )
 def test_bad_sequences(tmp_path: Path, text: str, message: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -15,6 +16,7 @@ from .options import GroupedCommand, Shard, calibration_options, input_options, 
 from .session import (
     Progress,
     calibration_for,
+    domain_search,
     input_of,
     introns_of,
     journal_of,
@@ -25,6 +27,9 @@ from .session import (
     records_of,
     start_annotator,
 )
+
+if TYPE_CHECKING:
+    from ..features import Annotation, Record
 
 
 @click.command(cls=GroupedCommand)
@@ -43,6 +48,21 @@ from .session import (
     metavar="FILE",
     help="Spliced RNA-seq alignments of this genome (BAM, CRAM, SAM) or GFF with intron rows; may be given again. For "
     "models with introns.",
+)
+@option(
+    "Input",
+    "--profiles",
+    metavar="FILE",
+    help="Protein profiles (HMMER3): search the proteins for their domains, for GFF3 and GenBank.",
+)
+@option(
+    "Input",
+    "-E",
+    "--profile-evalue",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default="gathering scores; 1e-5 without",
+    metavar="X",
+    help="Largest E-value of a domain, instead of the profiles' gathering scores.",
 )
 @option("Output", "-o", "--output", metavar="FILE", help="Where to write; '-' or nothing is standard output.")
 @option(
@@ -105,6 +125,8 @@ def annotate(
     reference: str | None,
     circular: bool,
     evidence: tuple[str, ...],
+    profiles: str | None,
+    profile_evalue: float | None,
     output: str | None,
     file_format: str,
     proteins: str | None,
@@ -139,9 +161,10 @@ def annotate(
     from ..report import Report
 
     ensure_distinct(
-        [p for p in (genome, calibration, reference, *evidence) if p],
+        [p for p in (genome, calibration, reference, profiles, *evidence) if p],
         [p for p in (output or "-", proteins, cds, report, journal_path(output) if resume else None) if p],
     )
+    search = domain_search(profiles, profile_evalue, file_format)
     summary, figures = Summary(), Report()
     with (
         input_of(genome) as path,
@@ -191,7 +214,11 @@ def annotate(
             records = progress.over(records_of(path, region=region, reference=reference, shard=shard))
             if circular:
                 records = (replace(record, circular=True) for record in records)
-            find = partial(annotator.annotate, calibration=tables, evidence=introns)
+
+            def find(records: Iterable[Record]) -> Iterator[Annotation]:
+                found = annotator.annotate(records, tables, introns)
+                return search.annotate(found) if search else found
+
             for annotation in journal.resume(records, find) if journal else find(records):
                 writer.write(annotation)
                 for fasta, write in fastas:
@@ -202,6 +229,8 @@ def annotate(
         if page:
             page.write(figures.html(summary, run=_run(context, genome, provenance(annotator)), calibration=tables))
     note(summary.line(), quiet=quiet)
+    if search:
+        note(f"domains in {summary.with_domains:,} of {summary.genes:,} proteins", quiet=quiet)
     for warning in summary.warnings():
         note(f"warning: {warning}")
 

@@ -65,7 +65,7 @@ def search(
     quiet: bool,
     **limits: float | None,
 ) -> None:
-    """Search SEQUENCES (FASTA) with PROFILES (HMMER3).
+    """Search SEQUENCES (FASTA or UniProt) with PROFILES (HMMER3).
 
     Protein profiles score whole sequences and the domains in them, as hmmsearch does. Profiles of DNA or RNA scan both
     strands of sequences of any length, as nhmmer does.

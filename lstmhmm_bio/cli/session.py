@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from ..features import Record
     from ..genetic_code import CodeEvidence
     from ..io.journal import Journal
+    from ..profiles.gene_domains import DomainSearch
 
 #: options that a run may be continued with other values of, and those that are files
 _FREE = ("output", "file_format", "proteins", "cds", "report", "threads", "no_cache", "quiet", "resume")
-_FILES = ("genome", "model", "calibration", "reference", "evidence")
+_FILES = ("genome", "model", "calibration", "reference", "evidence", "profiles")
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -223,6 +224,24 @@ def introns_of(files: Sequence[str], path: str, reference: str | None) -> Intron
 
     sequences = {record.id: record.codes for record in read_records(path)}
     return IntronEvidence.read(files, sequences=sequences, reference=reference)
+
+
+def domain_search(profiles: str | None, evalue: float | None, file_format: str) -> DomainSearch | None:
+    """The search of proteins with the profiles of a file, if one is given.
+
+    Raises:
+        UsageError: options that do not go together, or profiles that proteins cannot be searched with.
+    """
+    if profiles is None:
+        if evalue is not None:
+            raise UsageError("--profile-evalue is for domains; give --profiles too")
+        return None
+    if file_format not in ("gff3", "genbank"):
+        raise UsageError(f"--profiles: {file_format} has no place for domains; write gff3 or genbank")
+    from ..profiles.gene_domains import DomainSearch
+    from ..profiles.hmmfile import read_profiles
+
+    return DomainSearch(list(read_profiles(profiles)), evalue)
 
 
 def model_for(

@@ -5,15 +5,25 @@ A gene over the origin of a circular record ends beyond the record's length; wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..features import Annotation, Gene, Record
+from ..features import Annotation, Gene, ProteinDomain, Record
 from ..sequence import Codes, GeneticCode, reverse_complement
 
 #: 0-based half-open
 Span = tuple[int, int]
+
+#: databases of profiles, by the form of their accessions
+_DATABASES = {
+    re.compile(form + r"(\.\d+)?"): name
+    for form, name in (
+        (r"PF\d{5}", "Pfam"), (r"TIGR\d{5}", "TIGRFAM"), (r"NF\d{6}", "NCBIFAM"), (r"PTHR\d{5}(:SF\d+)?", "PANTHER"),
+        (r"PIRSF\d{6}", "PIRSF"), (r"SM\d{5}", "SMART"),
+    )
+}  # fmt: skip
 
 
 def gene_ids(annotation: Annotation) -> list[str]:
@@ -103,6 +113,22 @@ def protein(record: Record, gene: Gene) -> str:
     code = GeneticCode.from_number(gene.genetic_code)
     residues = code.translate(coding_sequence(record, gene), starts=gene.has_start)
     return residues[:-1] if gene.has_stop else residues
+
+
+def cross_reference(domain: ProteinDomain) -> str | None:
+    """``DATABASE:ACCESSION`` of a domain's profile; None if its accession is of no known database."""
+    known = (name for form, name in _DATABASES.items() if form.fullmatch(domain.accession))
+    return next((f"{name}:{domain.accession}" for name in known), None)
+
+
+def cross_references(gene: Gene) -> list[str]:
+    """Those of a gene's domains, each once."""
+    return list(dict.fromkeys(filter(None, map(cross_reference, gene.domains))))
+
+
+def domain_names(gene: Gene) -> list[str]:
+    """What a gene's domains are, each once: the profile's name and description."""
+    return list(dict.fromkeys(f"{d.name}: {d.description}" if d.description else d.name for d in gene.domains))
 
 
 def comment_line(provenance: str) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, TextIO
 
 from ..errors import InputError
-from ..features import Annotation, Gene, Record
+from ..features import Annotation, Gene, ProteinDomain, Record
 from ..sequence import decode
-from .derived import Span, cut_at_origin, gene_ids, protein, wrap
+from .derived import Span, cross_reference, cross_references, cut_at_origin, domain_names, gene_ids, protein, wrap
 from .letters import encode_checked
 
 _VERSIONED = re.compile(r"[^.]+\.[1-9][0-9]*")
@@ -59,7 +59,8 @@ def read_genbank(stream: BinaryIO, source: str) -> Iterator[Record]:
 class GenbankWriter:
     """Writes GenBank record by record, with ``gene`` and ``CDS`` features; unknown bases are written n.
 
-    A CDS with introns, and what crosses the origin of a circular record, is a ``join``.
+    A CDS with introns, and what crosses the origin of a circular record, is a ``join``. A domain of a protein is a
+    ``misc_feature``, and named in the ``note`` and ``db_xref`` of the CDS.
     The LOCUS line bears Biopython's fixed date and the record's whole id, however long. Arguments as for `Gff3Writer`;
     the provenance becomes the COMMENT.
     """
@@ -97,13 +98,31 @@ def _features(name: str, gene: Gene, record: Record) -> list[Any]:
         "locus_tag": [name],
         "codon_start": [1],  # `Gene` has the coordinates of whole codons
         "transl_table": [gene.genetic_code],
-        "note": [f"posterior probability {gene.score:.4f}"],
+        "note": [f"posterior probability {gene.score:.4f}", *domain_names(gene)],
         "translation": [protein(record, gene)],
     }
+    if references := cross_references(gene):
+        details["db_xref"] = references
     return [
         SeqFeature(_location(gene, [(gene.start, gene.end)], len(record)), "gene", qualifiers={"locus_tag": [name]}),
         SeqFeature(_location(gene, gene.segments, len(record)), "CDS", qualifiers=details),
+        *(
+            SeqFeature(
+                _location(gene, [part[:2] for part in domain.parts], len(record)),
+                "misc_feature",
+                qualifiers=_domain_qualifiers(name, domain),
+            )
+            for domain in gene.domains
+        ),
     ]
+
+
+def _domain_qualifiers(name: str, domain: ProteinDomain) -> dict[str, list[str]]:
+    reference = cross_reference(domain)
+    words = (domain.name, *((domain.accession,) if domain.accession and not reference else ()), domain.description)
+    significance = f"{domain.score:.1f} bits, E-value {domain.evalue:.2g}"
+    qualifiers = {"locus_tag": [name], "note": ["; ".join(filter(None, (*words, significance)))]}
+    return {**qualifiers, "db_xref": [reference]} if reference else qualifiers
 
 
 def _location(gene: Gene, spans: Sequence[Span], length: int) -> Any:

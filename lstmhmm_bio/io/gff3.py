@@ -5,6 +5,10 @@ In bacteria every gene is a ``gene`` row and a ``CDS`` row below it. Of a model 
 rows, one feature, share their ID. Untranslated regions are not known, so exons are the parts of the CDS. The stop codon
 is inside the CDS.
 
+Domains of a gene's protein follow the gene as ``protein_match`` rows, several under one ID where introns cut them, with
+the E-value as score and the stretch of the profile as ``Target``. They are no parts of the gene, whose ``locus_tag``
+they bear; its CDS (its mRNA, where the model knows introns) names them in ``Dbxref`` and ``Note``.
+
 A circular record has a ``region`` row with ``Is_circular``. A gene over its origin is one gene whose end is the end's
 position plus the record's length; of a gene with introns all rows count on so.
 """
@@ -15,10 +19,23 @@ from math import isnan
 from typing import TextIO
 from urllib.parse import quote
 
-from ..features import Annotation, Gene
-from .derived import Span, comment_line, exon_score, gene_ids, phases, transcript_id
+from ..features import Annotation, Gene, ProteinDomain
+from .derived import (
+    Span,
+    comment_line,
+    cross_reference,
+    cross_references,
+    domain_names,
+    exon_score,
+    gene_ids,
+    phases,
+    transcript_id,
+)
 
 SOURCE = "lstmhmm"
+
+#: of column 9; of several values, commas stand between them
+Attributes = dict[str, str | tuple[str, ...]]
 
 _SEQID_SAFE = ".:^*$@!+_?-|"
 _ATTRIBUTE_ESCAPES = {i: f"%{i:02X}" for i in [*range(32), 127, *map(ord, "%;=&,")]}
@@ -64,12 +81,14 @@ class Gff3Writer:
                 self._transcript(name, gene)
             else:
                 details = {"ID": f"{name}.cds", "Parent": name, "locus_tag": name, **_coding_attributes(gene)}
-                self._row(gene, "CDS", whole, gene.score, "0", {**details, **partial})
+                self._row(gene, "CDS", whole, gene.score, "0", {**details, **partial, **_domain_attributes(gene)})
+            for number, domain in enumerate(gene.domains, 1):
+                self._match(f"{name}.match{number}", name, gene, domain, len(record))
 
     def _transcript(self, gene_name: str, gene: Gene) -> None:
         name, spans, whole = transcript_id(gene_name, gene), gene.segments, (gene.start, gene.end)
         partial = _partial_attributes(gene, whole)
-        details = {"ID": name, "Parent": gene_name, **partial}
+        details: Attributes = {"ID": name, "Parent": gene_name, **partial, **_domain_attributes(gene)}
         if gene.supported_introns is not None:
             details["introns_supported"] = f"{gene.supported_introns}/{len(gene.introns)}"
         self._row(gene, "mRNA", whole, gene.score, ".", details)
@@ -84,20 +103,35 @@ class Gff3Writer:
             attributes = {**details, **_partial_attributes(gene, span)}
             self._row(gene, "CDS", span, exon_score(gene, span), str(phase), attributes)
 
-    def _row(self, gene: Gene, kind: str, span: Span, score: float, phase: str, attributes: dict[str, str]) -> None:
-        # start_range and end_range are pairs: their commas separate values and stay
+    def _match(self, name: str, gene_name: str, gene: Gene, domain: ProteinDomain, length: int) -> None:
+        reference = cross_reference(domain)
+        details: Attributes = {"Name": domain.name, "locus_tag": gene_name}
+        if domain.accession:
+            details |= {"Dbxref": reference} if reference else {"Alias": domain.accession}
+        if domain.description:
+            details["Note"] = domain.description
+        details["bit_score"] = f"{domain.score:.1f}"
+        # where all of it lies beyond the origin, it need not count on
+        shift = length if domain.parts[0][0] >= length else 0
+        for start, end, first, last in domain.parts:
+            target = f"{'_'.join(domain.name.split())} {first + 1} {last}"
+            attributes = {"ID": name, "Target": target, **details}
+            self._row(gene, "protein_match", (start - shift, end - shift), domain.evalue, ".", attributes)
+
+    def _row(self, gene: Gene, kind: str, span: Span, score: float, phase: str, attributes: Attributes) -> None:
         values = (
-            f"{key}={value if key.endswith('_range') else escape_attribute(value)}" for key, value in attributes.items()
+            f"{key}={','.join(map(escape_attribute, (value,) if isinstance(value, str) else value))}"
+            for key, value in attributes.items()
         )
         columns = (
-            escape_seqid(gene.seqid), SOURCE, kind, str(span[0] + 1), str(span[1]), f"{score:.4f}", gene.strand, phase,
-            ";".join(values),
+            escape_seqid(gene.seqid), SOURCE, kind, str(span[0] + 1), str(span[1]),
+            f"{score:.2g}" if kind == "protein_match" else f"{score:.4f}", gene.strand, phase, ";".join(values),
         )  # fmt: skip
         self._handle.write("\t".join(columns) + "\n")
 
 
-def _coding_attributes(gene: Gene) -> dict[str, str]:
-    attributes = {"transl_table": str(gene.genetic_code)}
+def _coding_attributes(gene: Gene) -> Attributes:
+    attributes: Attributes = {"transl_table": str(gene.genetic_code)}
     if gene.has_start:
         attributes["start_type"] = gene.start_codon
         if not isnan(gene.start_score):
@@ -107,11 +141,16 @@ def _coding_attributes(gene: Gene) -> dict[str, str]:
     return attributes
 
 
-def _partial_attributes(gene: Gene, span: Span) -> dict[str, str]:
+def _domain_attributes(gene: Gene) -> Attributes:
+    values = {"Dbxref": tuple(cross_references(gene)), "Note": tuple(domain_names(gene))}
+    return {key: value for key, value in values.items() if value}
+
+
+def _partial_attributes(gene: Gene, span: Span) -> Attributes:
     """NCBI's attributes for those ends of a gene's row that lie off the record."""
-    attributes = {}
+    attributes: Attributes = {}
     if gene.partial_left and span[0] == gene.start:
-        attributes["start_range"] = f".,{gene.start + 1}"
+        attributes["start_range"] = ".", str(gene.start + 1)
     if gene.partial_right and span[1] == gene.end:
-        attributes["end_range"] = f"{gene.end},."
+        attributes["end_range"] = str(gene.end), "."
     return {"partial": "true", **attributes} if attributes else {}

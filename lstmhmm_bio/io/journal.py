@@ -21,17 +21,17 @@ import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import TracebackType
 from typing import Any
 
 from ..errors import OutputError, UsageError
-from ..features import Annotation, Gene, Record
+from ..features import Annotation, Gene, ProteinDomain, Record
 from .output import output_error
 
 Settings = Mapping[str, str | int | float | bool | None]
 
-_FORMAT = "lstmhmm-journal-1"
+_FORMAT = "lstmhmm-journal-2"
 _FIELDS = [f.name for f in fields(Gene) if f.name != "seqid"]
 
 
@@ -150,7 +150,8 @@ class Journal:
 
 
 def _gene(seqid: str, values: list[Any]) -> Gene:
-    return Gene(seqid, **{name: _tuples(value) for name, value in zip(_FIELDS, values, strict=True)})
+    gene = Gene(seqid, **{name: _tuples(value) for name, value in zip(_FIELDS, values, strict=True)})
+    return replace(gene, domains=tuple(ProteinDomain(*domain) for domain in gene.domains))
 
 
 def _tuples(value: Any) -> Any:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .domains import Domain
 from .profile import Profile
+
+if TYPE_CHECKING:
+    from .domains import Domain
 
 
 @dataclass(frozen=True)

@@ -160,11 +160,23 @@ class Annotator:
         Raises:
             UsageError: evidence, and a model without introns.
         """
+        return self._decode(records, calibration, evidence, unrolled=False)
+
+    def _decode(
+        self,
+        records: Iterable[Record],
+        calibration: Calibration | None,
+        evidence: IntronEvidence | None,
+        *,
+        unrolled: bool,
+    ) -> Iterator[Decoded]:
+        """`decode`; with `unrolled` the circular ones of the records are."""
         weights = self._support_weights() if evidence else None
         for group, tracks in self._scored(records, calibration):
             if evidence and weights:
                 for record, scores in zip(group, tracks, strict=True):
-                    evidence.add_to(record, scores, self.model.config.sites, weights)
+                    around = AROUND if unrolled and record.circular and len(record) else 0
+                    evidence.add_to(record, scores, self.model.config.sites, weights, around=around)
             yield from decode_records(group, tracks, self.code, self.model.grammar, self._weights)
 
     def _first_pass(self, sample: Iterable[Record], calibration: Calibration) -> Iterator[tuple[Record, list[Gene]]]:
@@ -201,7 +213,7 @@ class Annotator:
                 originals.append(record)
                 yield _unrolled(record) if record.circular else record
 
-        for decoded in self.decode(unrolled(), calibration, evidence):
+        for decoded in self._decode(unrolled(), calibration, evidence, unrolled=True):
             record = originals.popleft()
             genes = genes_of(decoded, self.code)
             if self.alternative_starts:
@@ -210,7 +222,7 @@ class Annotator:
                 genes = _rolled_up(genes, len(record))
             kept = (g for g in genes if self._long_enough(g) and g.score >= self.min_score)
             if evidence:
-                kept = (replace(g, supported_introns=evidence.support(record.id, g.introns, g.strand)) for g in kept)
+                kept = (_with_support(g, evidence, len(record)) for g in kept)
             yield Annotation(record, tuple(kept))
 
     def _prior_tables(self, record: Record) -> Tables:
@@ -240,6 +252,12 @@ def _rolled_up(genes: list[Gene], length: int) -> list[Gene]:
         for g in genes
     )
     return [g for g in back if 0 <= g.start < length and g.end - g.start <= length]
+
+
+def _with_support(gene: Gene, evidence: IntronEvidence, length: int) -> Gene:
+    """The gene with the number of its introns that were seen; behind a circle's origin they lie in its next turn."""
+    introns = [(s % length, s % length + e - s) for s, e in gene.introns]
+    return replace(gene, supported_introns=evidence.support(gene.seqid, introns, gene.strand))
 
 
 def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -120,20 +120,32 @@ class IntronEvidence:
         }
         return IntronEvidence(kept, share * self.depth)
 
-    def sites(self, seqid: str, length: int) -> dict[str, NDArray[np.int64]]:
+    def sites(self, seqid: str, length: int, *, around: int = 0) -> dict[str, NDArray[np.int64]]:
         """Reads at the first ("donor") and the last ("acceptor") base of introns: [2, length] each, every strand in its
         own 5' to 3' orientation.
+
+        Args:
+            seqid: record.
+            length: its bases.
+            around: how many of these a circular record was read on for, before its first base and behind its last; its
+                introns are seen in every turn.
         """
         out = {kind: np.zeros((2, length), np.int64) for kind in ("donor", "acceptor")}
+        turn = length - 2 * around
         for (start, end, strand), reads in self.by_record.get(seqid, {}).items():
-            if end <= length:
-                row = "+-".index(strand)
-                first, last = (start, end - 1) if row == 0 else (length - end, length - 1 - start)
+            if start >= turn or end - start > turn or (end > turn and not around):
+                continue
+            row = "+-".index(strand)
+            for s in range((start + around) % turn, length - (end - start) + 1, turn):
+                e = s + end - start
+                first, last = (s, e - 1) if row == 0 else (length - e, length - 1 - s)
                 out["donor"][row, first] += reads
                 out["acceptor"][row, last] += reads
         return out
 
-    def add_to(self, record: Record, tracks: Tracks, sites: Sequence[str], weights: SupportWeights) -> None:
+    def add_to(
+        self, record: Record, tracks: Tracks, sites: Sequence[str], weights: SupportWeights, *, around: int = 0
+    ) -> None:
         """Adds the evidence to the scores of a record's donors and acceptors (in place).
 
         Args:
@@ -141,8 +153,9 @@ class IntronEvidence:
             tracks: its scores.
             sites: names of the columns of `tracks.sites`.
             weights: of the model.
+            around: as for `sites`.
         """
-        reads = self.sites(record.id, len(record))
+        reads = self.sites(record.id, len(record), around=around)
         for kind, ratios in weights.at(self.depth).items():
             column = tracks.sites[..., sites.index(kind)]
             bonus = np.rint(ratios[support_class(reads[kind])] * UNITS)

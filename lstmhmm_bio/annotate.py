@@ -100,10 +100,8 @@ class Annotator:
     def calibrate_and_check(self, records: Iterable[Record]) -> tuple[Calibration, CodeEvidence]:
         """`calibrate`, and what the sample's genes say of the genetic code (nothing where they are too few)."""
         sample, histogram = _sample(records)
-        known = histogram[:4].sum()
-        gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
-        calibration, found = Calibration(Counts.zeros(), gc, self.code.number), CodeEvidence()
-        for pieces in ROUNDS[self.model.grammar.kind] if known >= ENOUGH_TO_CALIBRATE else ():
+        calibration, found = Calibration.expected(cal.gc_of(histogram), self.code.number), CodeEvidence()
+        for pieces in ROUNDS[self.model.grammar.kind] if histogram[:4].sum() >= ENOUGH_TO_CALIBRATE else ():
             genes = list(self._first_pass(sample[:pieces], calibration))
             found = code_of_genes.evidence(genes, calibration.tables(self.model.prior).hexamers)
             counts = sum((self._count(*pair) for pair in genes), Counts.zeros())
@@ -118,8 +116,8 @@ class Annotator:
         """
         sample, histogram = _sample(records)
         sample = sample[:PIECES_TO_CHOOSE]
-        gc = float((histogram[1] + histogram[2]) / max(histogram[:4].sum(), 1))
-        calibration = Calibration(Counts.zeros(), gc, self.code.number)
+        gc = cal.gc_of(histogram)
+        calibration = Calibration.expected(gc, self.code.number)
         hexamers = sum((cal.background_counts(piece.codes) for piece in sample), np.zeros(cal.HEXAMERS, np.float32))
         composition = float(hexamers @ np.log(self.model.prior.at(gc).background)) / max(float(hexamers.sum()), 1)
         total = sum(
@@ -226,7 +224,7 @@ class Annotator:
             yield Annotation(record, tuple(kept))
 
     def _prior_tables(self, record: Record) -> Tables:
-        return Calibration(Counts.zeros(), cal.gc_content(record.codes), self.code.number).tables(self.model.prior)
+        return Calibration.expected(cal.gc_content(record.codes), self.code.number).tables(self.model.prior)
 
     def _long_enough(self, gene: Gene) -> bool:
         whole = gene.has_start and gene.has_stop

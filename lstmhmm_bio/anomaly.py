@@ -34,7 +34,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from . import composition
-from .calibration import HEXAMER_PRIOR_COUNT, HEXAMERS, Prior
+from .calibration import HEXAMER_PRIOR_COUNT, HEXAMERS, Prior, gc_of
 from .depth import Depth
 from .features import Record
 from .sequence import UNKNOWN, Codes, base_counts
@@ -393,13 +393,11 @@ class Detector:
                 codes = record.codes[start : end + composition.WORD - 1].copy()  # words begin inside, may end behind
                 block = (-rank, record.id, n, len(edges) - 1, codes, inside)
                 (heapq.heappush if len(kept) < SAMPLE else heapq.heapreplace)(kept, block)
-        known = histogram[:4].sum()
-        gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
         kept.sort(key=lambda block: block[1:3])
         parts = [_blocks([k[4] for k in part], [k[5] for k in part]) for part in _chunks(kept, CALL)]
         words = np.concatenate([p.words for p in parts]) if parts else np.zeros((0, HEXAMERS), np.float32)
         codons = np.concatenate([p.codons for p in parts]) if parts and self._frames else None
-        return _Blocks(words, codons, np.ones(len(kept), bool)), [k[1:4] for k in kept], gc
+        return _Blocks(words, codons, np.ones(len(kept), bool)), [k[1:4] for k in kept], gc_of(histogram)
 
 
 def middle(values: np.ndarray) -> tuple[float, float]:

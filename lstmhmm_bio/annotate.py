@@ -13,13 +13,14 @@ In metagenomes, where every record may come from another organism, the first pas
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import calibration as cal
 from . import genetic_code as code_of_genes
@@ -30,6 +31,7 @@ from .evidence import IntronEvidence, SupportWeights
 from .features import Annotation, Gene, Record
 from .genes import genes_of, with_alternative_starts
 from .genetic_code import CodeEvidence
+from .hash_sample import Piece, sample_by_hash
 from .model import Model
 from .scoring import Scorer, Tracks
 from .sequence import GeneticCode, base_counts, reverse_complement
@@ -55,6 +57,18 @@ ENOUGH_TO_CALIBRATE = 100_000
 AROUND = 12_000
 #: records are handled in groups of about this many bases
 GROUP = 8_000_000
+
+
+class Sample(NamedTuple):
+    """What the first pass and the choice of a model read of an input, a pure function of all its records.
+
+    Attributes:
+        pieces: some of its pieces of `PIECE` bases, by a hash of their place and in its order.
+        histogram: [5] how often each code occurs in everything.
+    """
+
+    pieces: list[Record]
+    histogram: NDArray[np.int64]
 
 
 class Annotator:
@@ -99,7 +113,7 @@ class Annotator:
 
     def calibrate_and_check(self, records: Iterable[Record]) -> tuple[Calibration, CodeEvidence]:
         """`calibrate`, and what the sample's genes say of the genetic code (nothing where they are too few)."""
-        sample, histogram = _sample(records)
+        sample, histogram = sample_of(records)
         calibration, found = Calibration.expected(cal.gc_of(histogram), self.code.number), CodeEvidence()
         for pieces in ROUNDS[self.model.grammar.kind] if histogram[:4].sum() >= ENOUGH_TO_CALIBRATE else ():
             genes = list(self._first_pass(sample[:pieces], calibration))
@@ -114,7 +128,7 @@ class Annotator:
         Returns:
             Mean log probability of the sample's hexamers by the model's prior; log odds of genes against none.
         """
-        sample, histogram = _sample(records)
+        sample, histogram = sample_of(records)
         sample = sample[:PIECES_TO_CHOOSE]
         gc = cal.gc_of(histogram)
         calibration = Calibration.expected(gc, self.code.number)
@@ -272,20 +286,19 @@ def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield group
 
 
-def _sample(records: Iterable[Record]) -> tuple[list[Record], np.ndarray]:
-    """The pieces that the first pass reads, by a hash of their place and in its order, and the base counts of
-    everything.
-    """
-    kept: list[tuple[int, str, int, Record]] = []  # a heap with the largest hash on top
+def sample_of(records: Iterable[Record]) -> Sample:
+    """The sample of some records, which it reads once."""
     histogram = np.zeros(5, np.int64)
-    for record in records:
-        histogram += base_counts(record.codes)
-        for n, start in enumerate(range(0, len(record), PIECE)):
-            rank = int.from_bytes(hashlib.blake2b(f"{record.id}:{n}".encode(), digest_size=8).digest(), "big")
-            if len(kept) == SAMPLE and -rank <= kept[0][0]:
-                continue
-            piece = Record(f"{record.id}:{n}", record.codes[start : start + PIECE].copy())
-            heapq.heappush(kept, (-rank, record.id, n, piece))
-            if len(kept) > SAMPLE:
-                heapq.heappop(kept)
-    return [piece for *_, piece in sorted(kept, key=lambda k: k[:3], reverse=True)], histogram
+
+    def pieces() -> Iterator[Piece[Record]]:
+        for record in records:
+            histogram[:] += base_counts(record.codes)
+            for n in range(-(-len(record) // PIECE)):
+                yield record.id, n, partial(_cut, record, n)
+
+    return Sample(sample_by_hash(pieces(), SAMPLE), histogram)
+
+
+def _cut(record: Record, number: int) -> Record:
+    """A piece of a record; a copy, so that the record need not stay."""
+    return Record(f"{record.id}:{number}", record.codes[number * PIECE : (number + 1) * PIECE].copy())

@@ -34,7 +34,7 @@ from .genetic_code import CodeEvidence
 from .hash_sample import Piece, sample_by_hash
 from .model import Model
 from .scoring import Scorer, Tracks
-from .sequence import GeneticCode, base_counts, reverse_complement
+from .sequence import GeneticCode, base_counts, mirrored, reverse_complement
 from .windows import CORE
 
 #: shortest gene reported, in bases, stop codon included (Prodigal's limits): whole, and running off a record
@@ -109,40 +109,42 @@ class Annotator:
 
     def calibrate(self, records: Iterable[Record]) -> Calibration:
         """First pass: the genome's own tables, a pure function of all its records."""
-        return self.calibrate_and_check(records)[0]
+        return self._learn(records)[0]
 
     def calibrate_and_check(self, records: Iterable[Record]) -> tuple[Calibration, CodeEvidence]:
         """`calibrate`, and what the sample's genes say of the genetic code (nothing where they are too few)."""
-        sample, histogram = sample_of(records)
-        calibration, found = Calibration.expected(cal.gc_of(histogram), self.code.number), CodeEvidence()
-        for pieces in ROUNDS[self.model.grammar.kind] if histogram[:4].sum() >= ENOUGH_TO_CALIBRATE else ():
-            genes = list(self._first_pass(sample[:pieces], calibration))
-            found = code_of_genes.evidence(genes, calibration.tables(self.model.prior).hexamers)
-            counts = sum((self._count(*pair) for pair in genes), Counts.zeros())
-            calibration = replace(calibration, counts=counts)
-        return calibration, found
+        calibration, genes, before = self._learn(records)
+        return calibration, code_of_genes.evidence(genes, before.tables(self.model.prior).hexamers)
 
-    def fit_of_sample(self, records: Iterable[Record]) -> tuple[float, float]:
-        """How well the model explains a sample of the records, in nat per 1000 bases (see `model_choice`).
+    def _learn(self, records: Iterable[Record]) -> tuple[Calibration, list[tuple[Record, list[Gene]]], Calibration]:
+        """A calibration, the genes of the last round and the calibration that these were found with."""
+        sample, histogram = sample_of(records)
+        calibration = before = Calibration.expected(cal.gc_of(histogram), self.code.number)
+        genes: list[tuple[Record, list[Gene]]] = []
+        for pieces in ROUNDS[self.model.grammar.kind] if histogram[:4].sum() >= ENOUGH_TO_CALIBRATE else ():
+            before = calibration
+            genes = list(self._first_pass(sample[:pieces], before))
+            calibration = replace(before, counts=sum((self._count(*pair) for pair in genes), Counts.zeros()))
+        return calibration, genes, before
+
+    def fit_of_sample(self, sample: Sample) -> tuple[float, float]:
+        """How well the model explains a sample, in nat per 1000 bases (see `model_choice`).
 
         Returns:
             Mean log probability of the sample's hexamers by the model's prior; log odds of genes against none.
         """
-        sample, histogram = sample_of(records)
-        sample = sample[:PIECES_TO_CHOOSE]
-        gc = cal.gc_of(histogram)
+        pieces, gc = sample.pieces[:PIECES_TO_CHOOSE], cal.gc_of(sample.histogram)
         calibration = Calibration.expected(gc, self.code.number)
-        hexamers = sum((cal.background_counts(piece.codes) for piece in sample), np.zeros(cal.HEXAMERS, np.float32))
+        hexamers = sum((cal.background_counts(piece.codes) for piece in pieces), np.zeros(cal.HEXAMERS, np.float32))
         composition = float(hexamers @ np.log(self.model.prior.at(gc).background)) / max(float(hexamers.sum()), 1)
         total = sum(
             float(log_partitions(group, tracks, self.code, self.model.grammar, self._weights).sum())
-            for group, tracks in self._scored(sample, calibration)
+            for group, tracks in self._scored(pieces, calibration)
         )
-        return 1000 * composition, 1000 * total / max(sum(map(len, sample)), 1)
+        return 1000 * composition, 1000 * total / max(sum(map(len, pieces)), 1)
 
     def _count(self, record: Record, genes: list[Gene]) -> Counts:
         total = replace(Counts.zeros(), background=cal.background_counts(record.codes))
-        n = len(record)
         for strand in "+-":
             codes = record.codes if strand == "+" else reverse_complement(record.codes)
             sure = [
@@ -151,10 +153,7 @@ class Annotator:
                 if g.strand == strand and g.score >= CONFIDENT and g.has_stop and g.length >= CONFIDENT_LENGTH
             ]
             if sure:
-                chains = [
-                    g.segments if strand == "+" else tuple((n - e, n - s) for s, e in reversed(g.segments))
-                    for g in sure
-                ]
+                chains = [g.segments if strand == "+" else mirrored(g.segments, len(record)) for g in sure]
                 has_start = np.array([g.has_start and g.start_score >= CONFIDENT_START for g in sure])
                 total = total + cal.count_spliced(codes, chains, has_start, self.code)
         return total

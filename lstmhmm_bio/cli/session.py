@@ -247,7 +247,7 @@ def model_for(
     from ..model_choice import choose
 
     with Progress("choosing a model", quiet=quiet) as progress:
-        fits = choose(bundled_models(), lambda: progress.over(read_records(path, region=region, reference=reference)))
+        fits = choose(bundled_models(), progress.over(read_records(path, region=region, reference=reference)))
     behind = ", ".join(f"{fit.model} {fit.score - fits[0].score:.0f}" for fit in fits[1:])
     note(f"model {fits[0].model} fits best (composition and genes, nat per kb; the others: {behind})", quiet=quiet)
     return fits[0].model

@@ -231,7 +231,7 @@ def _by_labels(
 
 
 def _is_signal(path: str) -> bool:
-    from ..io.coverage import is_bigwig
+    from ..io.bigwig import is_bigwig
     from ..io.sequences import format_of
 
     return is_bigwig(path) or format_of(path) == "alignments"
@@ -252,7 +252,8 @@ def _by_signals(
     **fitting: Any,
 ) -> None:
     """States of coverage."""
-    from ..io.coverage import is_bigwig, read_signals
+    from ..io.bigwig import is_bigwig
+    from ..io.coverage import read_signals
     from ..runtime import configure
 
     configure(threads, device, cache=not no_cache)

@@ -199,24 +199,21 @@ def _of_gff(path: Path) -> _Found:
 
 def _of_alignments(path: str, sequences: Mapping[str, Codes], reference: str | None) -> _Found:
     """Gaps of spliced primary alignments; their strand by the tag XS or ts, else by the splice sites."""
-    import pysam
+    from .io.alignments import open_alignments
 
     found: _Found = defaultdict(Counter)
-    try:
-        with pysam.AlignmentFile(path, reference_filename=reference) as alignments:
-            for read in alignments.fetch(until_eof=True):
-                if read.flag & _UNFIT or not read.cigartuples:
-                    continue
-                position = read.reference_start
-                for operation, length in read.cigartuples:
-                    if operation == _SKIP and SHORTEST <= length <= LONGEST:
-                        strand = _strand_of(read, position, position + length, sequences)
-                        if strand:
-                            found[str(read.reference_name)][(position, position + length, strand)] += 1
-                    if operation in _REFERENCE_OPERATIONS:
-                        position += length
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as BAM, CRAM or SAM ({' '.join(str(error).split())})") from None
+    with open_alignments(path, reference=reference, failure="not readable as BAM, CRAM or SAM") as alignments:
+        for read in alignments.fetch(until_eof=True):
+            if read.flag & _UNFIT or not read.cigartuples:
+                continue
+            position = read.reference_start
+            for operation, length in read.cigartuples:
+                if operation == _SKIP and SHORTEST <= length <= LONGEST:
+                    strand = _strand_of(read, position, position + length, sequences)
+                    if strand:
+                        found[str(read.reference_name)][(position, position + length, strand)] += 1
+                if operation in _REFERENCE_OPERATIONS:
+                    position += length
     return found
 
 

@@ -1,3 +1,4 @@
+import gzip
 from collections import Counter
 
 import numpy as np
@@ -122,6 +123,18 @@ def test_what_is_no_alignment_is_refused(tmp_path, sequences):
     path.write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(InputError, match="not readable as BAM, CRAM or SAM"):
         IntronEvidence.read([path], sequences=sequences)
+
+
+def test_other_files_that_hold_no_evidence(tmp_path, sequences, capfd):
+    packed = tmp_path / "packed.bam"
+    packed.write_bytes(gzip.compress(gzip.decompress(write_bam(tmp_path / "a.bam", [(0, "20M", 0, [])]).read_bytes())))
+    with pytest.raises(InputError, match=r"packed\.bam: compressed with gzip, BAM needs bgzip"):
+        IntronEvidence.read([packed], sequences=sequences)
+    reads = tmp_path / "reads.sam"
+    reads.write_text("@HD\tVN:1.6\nr\t4\t*\t0\t0\t*\t*\t0\t0\tACGT\t*\n")
+    with pytest.raises(InputError, match=r"reads\.sam names no reference sequences"):
+        IntronEvidence.read([reads], sequences=sequences)
+    assert capfd.readouterr().err == ""
 
 
 def test_sites_lie_at_the_ends_of_introns_on_their_strand():

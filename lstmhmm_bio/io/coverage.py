@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
+from .alignments import open_alignments
 from .bigwig import is_bigwig, open_bigwig
 
 Values = NDArray[np.float32]
@@ -253,25 +254,13 @@ def _alignments(
     path: str, size: int, min_mapq: int, per_strand: bool, spliced: bool, reference: str | None
 ) -> tuple[dict[str, int], Values]:
     """The sequences of an alignment file and coverage [bins of all, channels]."""
-    import pysam
-
-    verbosity = pysam.set_verbosity(0)  # htslib's own lines on stderr: the errors below say it
-    try:
-        with pysam.AlignmentFile(path, check_sq=False, reference_filename=reference) as file:
-            sequences = dict(zip(file.references, file.lengths, strict=True))
-            if not sequences:
-                raise InputError(f"{path} names no reference sequences: these reads are not aligned; align them first")
-            starts = _first_bins(sequences, size)
-            offsets = [size * first for first in starts]
-            strands = 2 if per_strand else 1
-            coverage = [_Coverage(starts[-1], size) for _ in range(strands * (1 + spliced))]
-            reads = _count_reads(file, coverage, offsets, min_mapq, strands, spliced)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        remedy = "copy it again, or for CRAM give the genome it was made with as --reference"
-        raise InputError(f"{path}: the alignments cannot be read ({reason}); {remedy}") from error
-    finally:
-        pysam.set_verbosity(verbosity)
+    with open_alignments(path, reference=reference) as file:
+        sequences = dict(zip(file.references, file.lengths, strict=True))
+        starts = _first_bins(sequences, size)
+        offsets = [size * first for first in starts]
+        strands = 2 if per_strand else 1
+        coverage = [_Coverage(starts[-1], size) for _ in range(strands * (1 + spliced))]
+        reads = _count_reads(file, coverage, offsets, min_mapq, strands, spliced)
     counted = [channel.per_bin() for channel in coverage]
     if not reads:
         raise InputError(f"{path} holds no aligned reads of mapping quality {min_mapq} or more; lower --min-mapq")

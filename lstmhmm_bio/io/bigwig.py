@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputError, OutputError, UsageError
+from ..errors import InputError, LstmHmmError, OutputError, UsageError
 from .compression import open_input
 from .output import OutputSet
 
@@ -58,10 +58,7 @@ def open_bigwig(path: str) -> Iterator[Any]:
     Raises:
         InputError: pybigtools is not installed, or the file is broken, now or while it is read.
     """
-    try:
-        import pybigtools
-    except ImportError:
-        raise InputError(f"{path}: {_MISSING}") from None
+    pybigtools = _pybigtools(InputError(f"{path}: {_MISSING}"))
     try:
         with open(path, "rb") as stream, pybigtools.open(stream) as file:
             yield file
@@ -112,7 +109,7 @@ class BigwigWriter:
     """
 
     def __init__(self, handle: TextIO) -> None:
-        _pybigtools()  # who cannot write need not compute
+        _pybigtools(UsageError(_MISSING))  # who cannot write need not compute
         self._handle = handle
         self._spool = tempfile.TemporaryFile(prefix="lstmhmm_")  # noqa: SIM115  (closed by __exit__)
         self._records: dict[str, tuple[int, int, int]] = {}  # bases, runs, place in the spool
@@ -168,7 +165,7 @@ def _cells(values: NDArray[Any], edges: NDArray[np.int64]) -> NDArray[np.void]:
 
 
 def _write(handle: BinaryIO, chrom_sizes: Mapping[str, int], values: Iterable[Interval]) -> None:
-    bigtools = _pybigtools()
+    bigtools = _pybigtools(UsageError(_MISSING))
     failures: list[BaseException] = []
 
     def guarded() -> Iterator[Interval]:
@@ -218,9 +215,9 @@ def _joined(values: Iterable[Interval], chrom_sizes: Mapping[str, int]) -> Itera
         yield last
 
 
-def _pybigtools() -> Any:
+def _pybigtools(missing: LstmHmmError) -> Any:
     try:
         import pybigtools
     except ImportError:
-        raise UsageError(_MISSING) from None
+        raise missing from None
     return pybigtools

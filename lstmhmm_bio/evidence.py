@@ -112,6 +112,12 @@ class IntronEvidence:
         reads = sum(sum(introns.values()) for introns in total.values())
         return IntronEvidence(dict(total), 1e6 * reads / max(bases, 1))
 
+    def within(self, seqid: str, start: int, end: int, *, name: str) -> IntronEvidence:
+        """What is inside a stretch of a record, for the record of that stretch alone, which has a name of its own."""
+        introns = self.by_record.get(seqid, {}).items()
+        inside = {(s - start, e - start, strand): n for (s, e, strand), n in introns if start <= s and e <= end}
+        return IntronEvidence({name: Counter(inside)}, self.depth)
+
     def thinned(self, share: float, rng: np.random.Generator) -> IntronEvidence:
         """What less sequencing would have shown: each read is kept with a probability."""
         kept = {

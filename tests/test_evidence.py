@@ -8,6 +8,7 @@ from tiny import random_model
 
 from lstmhmm_bio import annotate
 from lstmhmm_bio.annotate import Annotator
+from lstmhmm_bio.cli.session import Source, introns_of
 from lstmhmm_bio.errors import InputError
 from lstmhmm_bio.evidence import SUPPORT, IntronEvidence, SupportWeights, fit, support_class
 from lstmhmm_bio.features import Gene, Record
@@ -202,6 +203,23 @@ def test_thinning_keeps_the_share():
     less = evidence.thinned(0.25, np.random.default_rng(1))
     assert less.depth == 20.0
     assert 2200 < sum(less.by_record["r"].values()) < 2800
+
+
+def test_evidence_of_a_region_lies_where_the_region_says(tmp_path):
+    genome, gff = tmp_path / "genome.fa", tmp_path / "introns.gff3"
+    genome.write_text(f">first\n{GENOME}\n>chr\n{GENOME}\n")
+    gff.write_text("".join(f"chr\tx\tintron\t{s + 1}\t{e}\t7\t+\t.\tID=a\n" for s, e in (FORWARD, REVERSE)))
+    whole = {(*FORWARD, "+"): 7, (*REVERSE, "+"): 7}
+    for region, expected in (
+        (None, {"chr": whole}),
+        ("chr", {"chr": whole}),
+        ("chr:11-60", {"chr:11-60": {(2, 30, "+"): 7}}),
+        ("chr:11", {f"chr:11-{len(GENOME)}": {(2, 30, "+"): 7, (36, 62, "+"): 7}}),
+        ("first:2-60", {"first:2-60": {}}),
+    ):
+        found = introns_of([str(gff)], Source(str(genome), region))
+        assert found.by_record == expected
+        assert found.depth == pytest.approx(14e6 / (2 * len(GENOME)))
 
 
 # ---- circular records

@@ -1,4 +1,4 @@
-"""What `annotate`, `segment` and `calibrate` share: input, model, calibration, progress."""
+"""What `annotate`, `segment`, `calibrate` and `embed` share: input, model, calibration, progress."""
 
 from __future__ import annotations
 
@@ -259,8 +259,16 @@ def first_pass(
 
 
 def introns_of(files: Sequence[str], source: Source) -> IntronEvidence:
-    """Evidence for a genome; aligners that do not name strands need its sequence."""
+    """Evidence for a genome, or for its region; aligners that do not name strands need its sequence."""
     from ..evidence import IntronEvidence
+    from ..io.regions import id_of, span_in
 
     sequences = {record.id: record.codes for record in Source(source.path).records()}
-    return IntronEvidence.read(files, sequences=sequences, reference=source.reference)
+    found = IntronEvidence.read(files, sequences=sequences, reference=source.reference)
+    if source.region is None or source.region in sequences:
+        return found
+    for seqid, codes in sequences.items():
+        span = span_in(source.region, seqid, len(codes))
+        if span:
+            return found.within(seqid, *span, name=id_of(seqid, *span))
+    return found  # the records' reader says that there is no such region

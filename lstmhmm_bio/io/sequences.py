@@ -14,7 +14,7 @@ from .alignments import read_alignments
 from .compression import input_name, open_input
 from .fasta import read_fasta
 from .genbank import read_genbank
-from .regions import no_such_record, span_in
+from .regions import id_of, no_such_record, span_in
 from .unique import FirstSeen
 
 _SAM_HEADER = re.compile(rb"@(HD|SQ|RG|PG|CO)\t")
@@ -96,8 +96,7 @@ def _cut(records: Iterator[Record], region: str, source: str) -> Iterator[Record
         if region == record.id:
             yield record
         else:
-            name = f"{record.id}:{start + 1}-{end}"
-            yield replace(record, id=name, codes=record.codes[start:end], circular=False)
+            yield replace(record, id=id_of(record.id, start, end), codes=record.codes[start:end], circular=False)
         return
     raise no_such_record(region, source)
 

@@ -227,6 +227,25 @@ def test_calibration_counts_confident_genes(annotator: Annotator, monkeypatch: p
     assert calibration.counts.background.sum() == 2 * (6000 - 5)
 
 
+def test_the_genetic_code_is_judged_once_with_the_tables_of_the_last_round(
+    annotator: Annotator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, _ = simulate_genome(6000, seed=4)
+    monkeypatch.setattr(annotate, "ENOUGH_TO_CALIBRATE", 6000)
+    monkeypatch.setattr(annotate, "ROUNDS", {"bacteria": (1,)})
+    first = annotator.calibrate([record])
+    monkeypatch.setattr(annotate, "ROUNDS", {"bacteria": (1, 1)})
+    judged = []
+    monkeypatch.setattr(annotate.code_of_genes, "evidence", lambda *given: judged.append(given))
+    alone = annotator.calibrate([record])
+    assert not judged
+    calibration, _ = annotator.calibrate_and_check([record])
+    np.testing.assert_array_equal(calibration.counts.coding, alone.counts.coding)
+    [(genes, hexamers)] = judged
+    assert genes
+    np.testing.assert_array_equal(hexamers, first.tables(annotator.model.prior).hexamers)
+
+
 def test_annotate_drops_short_and_unsure_genes(annotator: Annotator) -> None:
     record, _ = simulate_genome(6000, seed=5, contig=True)
     calibration = Calibration(Counts.zeros(), 0.5, 11)

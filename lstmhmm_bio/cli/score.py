@@ -96,7 +96,8 @@ def score(
         if reference_genome and not reads:
             raise UsageError("--genome is for reads; give the genome itself as the argument to score it")
         handle = outputs.open(output)
-        writer = tracks.enter_context(track_writer(output, handle))
+        writer = track_writer(output, handle)
+        tracks.enter_context(writer)
         calls = outputs.open(regions) if regions else None
         configure(threads, device, cache=not no_cache)
         from ..anomaly import Detector, WindowScores

@@ -13,13 +13,14 @@ In metagenomes, where every record may come from another organism, the first pas
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import calibration as cal
 from . import genetic_code as code_of_genes
@@ -30,9 +31,10 @@ from .evidence import IntronEvidence, SupportWeights
 from .features import Annotation, Gene, Record
 from .genes import genes_of, with_alternative_starts
 from .genetic_code import CodeEvidence
+from .hash_sample import Piece, sample_by_hash
 from .model import Model
 from .scoring import Scorer, Tracks
-from .sequence import GeneticCode, base_counts, reverse_complement
+from .sequence import GeneticCode, base_counts, mirrored, reverse_complement
 from .windows import CORE
 
 #: shortest gene reported, in bases, stop codon included (Prodigal's limits): whole, and running off a record
@@ -55,6 +57,18 @@ ENOUGH_TO_CALIBRATE = 100_000
 AROUND = 12_000
 #: records are handled in groups of about this many bases
 GROUP = 8_000_000
+
+
+class Sample(NamedTuple):
+    """What the first pass and the choice of a model read of an input, a pure function of all its records.
+
+    Attributes:
+        pieces: some of its pieces of `PIECE` bases, by a hash of their place and in its order.
+        histogram: [5] how often each code occurs in everything.
+    """
+
+    pieces: list[Record]
+    histogram: NDArray[np.int64]
 
 
 class Annotator:
@@ -95,42 +109,42 @@ class Annotator:
 
     def calibrate(self, records: Iterable[Record]) -> Calibration:
         """First pass: the genome's own tables, a pure function of all its records."""
-        return self.calibrate_and_check(records)[0]
+        return self._learn(records)[0]
 
     def calibrate_and_check(self, records: Iterable[Record]) -> tuple[Calibration, CodeEvidence]:
         """`calibrate`, and what the sample's genes say of the genetic code (nothing where they are too few)."""
-        sample, histogram = _sample(records)
-        known = histogram[:4].sum()
-        gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
-        calibration, found = Calibration(Counts.zeros(), gc, self.code.number), CodeEvidence()
-        for pieces in ROUNDS[self.model.grammar.kind] if known >= ENOUGH_TO_CALIBRATE else ():
-            genes = list(self._first_pass(sample[:pieces], calibration))
-            found = code_of_genes.evidence(genes, calibration.tables(self.model.prior).hexamers)
-            counts = sum((self._count(*pair) for pair in genes), Counts.zeros())
-            calibration = replace(calibration, counts=counts)
-        return calibration, found
+        calibration, genes, before = self._learn(records)
+        return calibration, code_of_genes.evidence(genes, before.tables(self.model.prior).hexamers)
 
-    def fit_of_sample(self, records: Iterable[Record]) -> tuple[float, float]:
-        """How well the model explains a sample of the records, in nat per 1000 bases (see `model_choice`).
+    def _learn(self, records: Iterable[Record]) -> tuple[Calibration, list[tuple[Record, list[Gene]]], Calibration]:
+        """A calibration, the genes of the last round and the calibration that these were found with."""
+        sample, histogram = sample_of(records)
+        calibration = before = Calibration.expected(cal.gc_of(histogram), self.code.number)
+        genes: list[tuple[Record, list[Gene]]] = []
+        for pieces in ROUNDS[self.model.grammar.kind] if histogram[:4].sum() >= ENOUGH_TO_CALIBRATE else ():
+            before = calibration
+            genes = list(self._first_pass(sample[:pieces], before))
+            calibration = replace(before, counts=sum((self._count(*pair) for pair in genes), Counts.zeros()))
+        return calibration, genes, before
+
+    def fit_of_sample(self, sample: Sample) -> tuple[float, float]:
+        """How well the model explains a sample, in nat per 1000 bases (see `model_choice`).
 
         Returns:
             Mean log probability of the sample's hexamers by the model's prior; log odds of genes against none.
         """
-        sample, histogram = _sample(records)
-        sample = sample[:PIECES_TO_CHOOSE]
-        gc = float((histogram[1] + histogram[2]) / max(histogram[:4].sum(), 1))
-        calibration = Calibration(Counts.zeros(), gc, self.code.number)
-        hexamers = sum((cal.background_counts(piece.codes) for piece in sample), np.zeros(cal.HEXAMERS, np.float32))
+        pieces, gc = sample.pieces[:PIECES_TO_CHOOSE], cal.gc_of(sample.histogram)
+        calibration = Calibration.expected(gc, self.code.number)
+        hexamers = sum((cal.background_counts(piece.codes) for piece in pieces), np.zeros(cal.HEXAMERS, np.float32))
         composition = float(hexamers @ np.log(self.model.prior.at(gc).background)) / max(float(hexamers.sum()), 1)
         total = sum(
             float(log_partitions(group, tracks, self.code, self.model.grammar, self._weights).sum())
-            for group, tracks in self._scored(sample, calibration)
+            for group, tracks in self._scored(pieces, calibration)
         )
-        return 1000 * composition, 1000 * total / max(sum(map(len, sample)), 1)
+        return 1000 * composition, 1000 * total / max(sum(map(len, pieces)), 1)
 
     def _count(self, record: Record, genes: list[Gene]) -> Counts:
         total = replace(Counts.zeros(), background=cal.background_counts(record.codes))
-        n = len(record)
         for strand in "+-":
             codes = record.codes if strand == "+" else reverse_complement(record.codes)
             sure = [
@@ -139,10 +153,7 @@ class Annotator:
                 if g.strand == strand and g.score >= CONFIDENT and g.has_stop and g.length >= CONFIDENT_LENGTH
             ]
             if sure:
-                chains = [
-                    g.segments if strand == "+" else tuple((n - e, n - s) for s, e in reversed(g.segments))
-                    for g in sure
-                ]
+                chains = [g.segments if strand == "+" else mirrored(g.segments, len(record)) for g in sure]
                 has_start = np.array([g.has_start and g.start_score >= CONFIDENT_START for g in sure])
                 total = total + cal.count_spliced(codes, chains, has_start, self.code)
         return total
@@ -160,11 +171,23 @@ class Annotator:
         Raises:
             UsageError: evidence, and a model without introns.
         """
+        return self._decode(records, calibration, evidence, unrolled=False)
+
+    def _decode(
+        self,
+        records: Iterable[Record],
+        calibration: Calibration | None,
+        evidence: IntronEvidence | None,
+        *,
+        unrolled: bool,
+    ) -> Iterator[Decoded]:
+        """`decode`; with `unrolled` the circular ones of the records are."""
         weights = self._support_weights() if evidence else None
         for group, tracks in self._scored(records, calibration):
             if evidence and weights:
                 for record, scores in zip(group, tracks, strict=True):
-                    evidence.add_to(record, scores, self.model.config.sites, weights)
+                    around = AROUND if unrolled and record.circular and len(record) else 0
+                    evidence.add_to(record, scores, self.model.config.sites, weights, around=around)
             yield from decode_records(group, tracks, self.code, self.model.grammar, self._weights)
 
     def _first_pass(self, sample: Iterable[Record], calibration: Calibration) -> Iterator[tuple[Record, list[Gene]]]:
@@ -201,7 +224,7 @@ class Annotator:
                 originals.append(record)
                 yield _unrolled(record) if record.circular else record
 
-        for decoded in self.decode(unrolled(), calibration, evidence):
+        for decoded in self._decode(unrolled(), calibration, evidence, unrolled=True):
             record = originals.popleft()
             genes = genes_of(decoded, self.code)
             if self.alternative_starts:
@@ -210,11 +233,11 @@ class Annotator:
                 genes = _rolled_up(genes, len(record))
             kept = (g for g in genes if self._long_enough(g) and g.score >= self.min_score)
             if evidence:
-                kept = (replace(g, supported_introns=evidence.support(record.id, g.introns, g.strand)) for g in kept)
+                kept = (_with_support(g, evidence, len(record)) for g in kept)
             yield Annotation(record, tuple(kept))
 
     def _prior_tables(self, record: Record) -> Tables:
-        return Calibration(Counts.zeros(), cal.gc_content(record.codes), self.code.number).tables(self.model.prior)
+        return Calibration.expected(cal.gc_content(record.codes), self.code.number).tables(self.model.prior)
 
     def _long_enough(self, gene: Gene) -> bool:
         whole = gene.has_start and gene.has_stop
@@ -242,6 +265,12 @@ def _rolled_up(genes: list[Gene], length: int) -> list[Gene]:
     return [g for g in back if 0 <= g.start < length and g.end - g.start <= length]
 
 
+def _with_support(gene: Gene, evidence: IntronEvidence, length: int) -> Gene:
+    """The gene with the number of its introns that were seen; behind a circle's origin they lie in its next turn."""
+    introns = [(s % length, s % length + e - s) for s, e in gene.introns]
+    return replace(gene, supported_introns=evidence.support(gene.seqid, introns, gene.strand))
+
+
 def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
     """Consecutive records, together at least `GROUP` bases."""
     group: list[Record] = []
@@ -256,20 +285,19 @@ def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield group
 
 
-def _sample(records: Iterable[Record]) -> tuple[list[Record], np.ndarray]:
-    """The pieces that the first pass reads, by a hash of their place and in its order, and the base counts of
-    everything.
-    """
-    kept: list[tuple[int, str, int, Record]] = []  # a heap with the largest hash on top
+def sample_of(records: Iterable[Record]) -> Sample:
+    """The sample of some records, which it reads once."""
     histogram = np.zeros(5, np.int64)
-    for record in records:
-        histogram += base_counts(record.codes)
-        for n, start in enumerate(range(0, len(record), PIECE)):
-            rank = int.from_bytes(hashlib.blake2b(f"{record.id}:{n}".encode(), digest_size=8).digest(), "big")
-            if len(kept) == SAMPLE and -rank <= kept[0][0]:
-                continue
-            piece = Record(f"{record.id}:{n}", record.codes[start : start + PIECE].copy())
-            heapq.heappush(kept, (-rank, record.id, n, piece))
-            if len(kept) > SAMPLE:
-                heapq.heappop(kept)
-    return [piece for *_, piece in sorted(kept, key=lambda k: k[:3], reverse=True)], histogram
+
+    def pieces() -> Iterator[Piece[Record]]:
+        for record in records:
+            histogram[:] += base_counts(record.codes)
+            for n in range(-(-len(record) // PIECE)):
+                yield record.id, n, partial(_cut, record, n)
+
+    return Sample(sample_by_hash(pieces(), SAMPLE), histogram)
+
+
+def _cut(record: Record, number: int) -> Record:
+    """A piece of a record; a copy, so that the record need not stay."""
+    return Record(f"{record.id}:{number}", record.codes[number * PIECE : (number + 1) * PIECE].copy())

@@ -19,8 +19,6 @@ genome's own model; higher is more anomalous.
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,9 +32,10 @@ from jax import Array
 from numpy.typing import NDArray
 
 from . import composition
-from .calibration import HEXAMER_PRIOR_COUNT, HEXAMERS, Prior
+from .calibration import HEXAMER_PRIOR_COUNT, HEXAMERS, Prior, gc_of
 from .depth import Depth
 from .features import Record
+from .hash_sample import Piece, sample_by_hash
 from .sequence import UNKNOWN, Codes, base_counts
 
 #: longest block that is judged as one; windows are sums over blocks
@@ -173,6 +172,14 @@ def _judge(
         own = composition.codons(learned(totals.codons, codons))
         bits += composition.log2_mean(codons @ totals.codon_bank.T) - (codons * own).sum(-1)
     return bits, composition.entropy(words)
+
+
+class _Sampled(NamedTuple):
+    """A block of the sample: (record id, number, blocks of the record), its bases and in-frame hexamers."""
+
+    place: tuple[str, int, int]
+    codes: Codes
+    frames: NDArray[np.int16] | None
 
 
 class _Pending(NamedTuple):
@@ -379,27 +386,27 @@ class Detector:
         """Blocks by a hash of their place, (record id, number, blocks of the record) of each, and the GC content of
         everything.
         """
-        kept: list[tuple[int, str, int, int, Codes, NDArray[np.int16] | None]] = []  # a heap, largest hash on top
         histogram = np.zeros(5, np.int64)
-        for record in records:
-            histogram += base_counts(record.codes)
-            edges = self._edges(len(record)).tolist()
-            frames = self._frames(record) if self._frames else None
-            for n, (start, end) in enumerate(pairwise(edges)):
-                rank = int.from_bytes(hashlib.blake2b(f"{record.id}:{n}".encode(), digest_size=8).digest(), "big")
-                if len(kept) == SAMPLE and -rank <= kept[0][0]:
-                    continue
-                inside = None if frames is None else frames[start:end].copy()
-                codes = record.codes[start : end + composition.WORD - 1].copy()  # words begin inside, may end behind
-                block = (-rank, record.id, n, len(edges) - 1, codes, inside)
-                (heapq.heappush if len(kept) < SAMPLE else heapq.heapreplace)(kept, block)
-        known = histogram[:4].sum()
-        gc = float((histogram[1] + histogram[2]) / known) if known else 0.5
-        kept.sort(key=lambda block: block[1:3])
-        parts = [_blocks([k[4] for k in part], [k[5] for k in part]) for part in _chunks(kept, CALL)]
+
+        def blocks() -> Iterator[Piece[_Sampled]]:
+            for record in records:
+                histogram[:] += base_counts(record.codes)
+                edges = self._edges(len(record)).tolist()
+                frames = self._frames(record) if self._frames else None
+                for n, (start, end) in enumerate(pairwise(edges)):
+                    yield record.id, n, partial(_cut, record, n, start, end, len(edges) - 1, frames)
+
+        kept = sorted(sample_by_hash(blocks(), SAMPLE), key=lambda block: block.place)
+        parts = [_blocks([k.codes for k in part], [k.frames for k in part]) for part in _chunks(kept, CALL)]
         words = np.concatenate([p.words for p in parts]) if parts else np.zeros((0, HEXAMERS), np.float32)
         codons = np.concatenate([p.codons for p in parts]) if parts and self._frames else None
-        return _Blocks(words, codons, np.ones(len(kept), bool)), [k[1:4] for k in kept], gc
+        return _Blocks(words, codons, np.ones(len(kept), bool)), [k.place for k in kept], gc_of(histogram)
+
+
+def _cut(record: Record, number: int, start: int, end: int, of: int, frames: NDArray[np.int16] | None) -> _Sampled:
+    """Block `number` of a record; copies, so that the record need not stay."""
+    codes = record.codes[start : end + composition.WORD - 1].copy()  # words begin inside and may end behind
+    return _Sampled((record.id, number, of), codes, None if frames is None else frames[start:end].copy())
 
 
 def middle(values: np.ndarray) -> tuple[float, float]:

@@ -232,6 +232,11 @@ class Calibration:
     gc: float
     genetic_code: int
 
+    @staticmethod
+    def expected(gc: float, genetic_code: int) -> Calibration:
+        """That of a genome of which nothing is known but its GC content."""
+        return Calibration(Counts.zeros(), gc, genetic_code)
+
     def tables(self, prior: Prior) -> Tables:
         """Log-odds tables, shrunk towards a model's prior."""
         return tables(self.counts, prior.at(self.gc), self.gc)
@@ -239,7 +244,11 @@ class Calibration:
 
 def gc_content(codes: Codes) -> float:
     """Share of G and C among the known bases, 0.5 if there are none."""
-    histogram = base_counts(codes)
+    return gc_of(base_counts(codes))
+
+
+def gc_of(histogram: NDArray[np.int64]) -> float:
+    """`gc_content` from how often each code occurs, [5]."""
     known = histogram[:4].sum()
     return float((histogram[1] + histogram[2]) / known) if known else 0.5
 

@@ -22,11 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import Calibration, Counts, Tables
+from .calibration import Calibration, Tables, gc_content
 from .features import Record
 from .model import Model
 from .nn.network import CodeMasks, NetworkConfig, NetworkParams, encode, signals
-from .sequence import GeneticCode, base_counts
+from .sequence import GeneticCode
 from .windows import CALL, Window, cut, windows_of
 
 Per = Literal["base", "window", "record"]
@@ -181,7 +181,4 @@ class Embedder:
         return out
 
     def _prior_tables(self, record: Record) -> Tables:
-        counts = base_counts(record.codes)
-        known = counts[:4].sum()
-        gc = float((counts[1] + counts[2]) / known) if known else 0.5
-        return Calibration(Counts.zeros(), gc, self.code.number).tables(self.model.prior)
+        return Calibration.expected(gc_content(record.codes), self.code.number).tables(self.model.prior)

@@ -112,6 +112,12 @@ class IntronEvidence:
         reads = sum(sum(introns.values()) for introns in total.values())
         return IntronEvidence(dict(total), 1e6 * reads / max(bases, 1))
 
+    def within(self, seqid: str, start: int, end: int, *, name: str) -> IntronEvidence:
+        """What is inside a stretch of a record, for the record of that stretch alone, which has a name of its own."""
+        introns = self.by_record.get(seqid, {}).items()
+        inside = {(s - start, e - start, strand): n for (s, e, strand), n in introns if start <= s and e <= end}
+        return IntronEvidence({name: Counter(inside)}, self.depth)
+
     def thinned(self, share: float, rng: np.random.Generator) -> IntronEvidence:
         """What less sequencing would have shown: each read is kept with a probability."""
         kept = {
@@ -120,20 +126,32 @@ class IntronEvidence:
         }
         return IntronEvidence(kept, share * self.depth)
 
-    def sites(self, seqid: str, length: int) -> dict[str, NDArray[np.int64]]:
+    def sites(self, seqid: str, length: int, *, around: int = 0) -> dict[str, NDArray[np.int64]]:
         """Reads at the first ("donor") and the last ("acceptor") base of introns: [2, length] each, every strand in its
         own 5' to 3' orientation.
+
+        Args:
+            seqid: record.
+            length: its bases.
+            around: how many of these a circular record was read on for, before its first base and behind its last; its
+                introns are seen in every turn.
         """
         out = {kind: np.zeros((2, length), np.int64) for kind in ("donor", "acceptor")}
+        turn = length - 2 * around
         for (start, end, strand), reads in self.by_record.get(seqid, {}).items():
-            if end <= length:
-                row = "+-".index(strand)
-                first, last = (start, end - 1) if row == 0 else (length - end, length - 1 - start)
+            if start >= turn or end - start > turn or (end > turn and not around):
+                continue
+            row = "+-".index(strand)
+            for s in range((start + around) % turn, length - (end - start) + 1, turn):
+                e = s + end - start
+                first, last = (s, e - 1) if row == 0 else (length - e, length - 1 - s)
                 out["donor"][row, first] += reads
                 out["acceptor"][row, last] += reads
         return out
 
-    def add_to(self, record: Record, tracks: Tracks, sites: Sequence[str], weights: SupportWeights) -> None:
+    def add_to(
+        self, record: Record, tracks: Tracks, sites: Sequence[str], weights: SupportWeights, *, around: int = 0
+    ) -> None:
         """Adds the evidence to the scores of a record's donors and acceptors (in place).
 
         Args:
@@ -141,8 +159,9 @@ class IntronEvidence:
             tracks: its scores.
             sites: names of the columns of `tracks.sites`.
             weights: of the model.
+            around: as for `sites`.
         """
-        reads = self.sites(record.id, len(record))
+        reads = self.sites(record.id, len(record), around=around)
         for kind, ratios in weights.at(self.depth).items():
             column = tracks.sites[..., sites.index(kind)]
             bonus = np.rint(ratios[support_class(reads[kind])] * UNITS)
@@ -186,24 +205,21 @@ def _of_gff(path: Path) -> _Found:
 
 def _of_alignments(path: str, sequences: Mapping[str, Codes], reference: str | None) -> _Found:
     """Gaps of spliced primary alignments; their strand by the tag XS or ts, else by the splice sites."""
-    import pysam
+    from .io.alignments import open_alignments
 
     found: _Found = defaultdict(Counter)
-    try:
-        with pysam.AlignmentFile(path, reference_filename=reference) as alignments:
-            for read in alignments.fetch(until_eof=True):
-                if read.flag & _UNFIT or not read.cigartuples:
-                    continue
-                position = read.reference_start
-                for operation, length in read.cigartuples:
-                    if operation == _SKIP and SHORTEST <= length <= LONGEST:
-                        strand = _strand_of(read, position, position + length, sequences)
-                        if strand:
-                            found[str(read.reference_name)][(position, position + length, strand)] += 1
-                    if operation in _REFERENCE_OPERATIONS:
-                        position += length
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as BAM, CRAM or SAM ({' '.join(str(error).split())})") from None
+    with open_alignments(path, reference=reference, failure="not readable as BAM, CRAM or SAM") as alignments:
+        for read in alignments.fetch(until_eof=True):
+            if read.flag & _UNFIT or not read.cigartuples:
+                continue
+            position = read.reference_start
+            for operation, length in read.cigartuples:
+                if operation == _SKIP and SHORTEST <= length <= LONGEST:
+                    strand = _strand_of(read, position, position + length, sequences)
+                    if strand:
+                        found[str(read.reference_name)][(position, position + length, strand)] += 1
+                if operation in _REFERENCE_OPERATIONS:
+                    position += length
     return found
 
 

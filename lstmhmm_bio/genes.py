@@ -11,7 +11,7 @@ from .decoding import Decoded
 from .errors import ModelError
 from .features import Gene
 from .hmm.grammars import bacteria, eukaryote
-from .sequence import GeneticCode, decode, kmer_indices, reverse_complement
+from .sequence import GeneticCode, decode, kmer_indices, mirrored, reverse_complement
 
 
 def genes_of(decoded: Decoded, code: GeneticCode) -> list[Gene]:
@@ -128,9 +128,8 @@ def _gene(
     code: GeneticCode,
 ) -> Gene:
     """A gene in forward coordinates from one in its strand's own."""
-    length = len(decoded.record)
     if row:
-        segments = tuple((length - e, length - s) for s, e in reversed(segments))
+        segments = mirrored(segments, len(decoded.record))
         exon_scores = exon_scores[::-1]
     edges = [x for segment in segments for x in segment]
     return Gene(

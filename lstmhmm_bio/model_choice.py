@@ -8,10 +8,10 @@ own species by more than `MARGIN`, which they need to be chosen, and by less on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .annotate import Annotator
+from .annotate import Annotator, sample_of
 from .features import Record
 from .model import load_model
 
@@ -27,16 +27,16 @@ class Fit:
     score: float
 
 
-def choose(names: Sequence[str], read: Callable[[], Iterable[Record]]) -> list[Fit]:
+def choose(names: Sequence[str], records: Iterable[Record]) -> list[Fit]:
     """The models from the best to the worst.
 
     Args:
         names: of the models, or paths of their cards.
-        read: gives the records, once per model.
+        records: of the genome, which are read once.
     """
-    fits = []
+    sample, fits = sample_of(records), []
     for name in names:
         model = load_model(name)
         handicap = 0.0 if model.grammar.kind == "bacteria" else MARGIN
-        fits.append(Fit(name, sum(Annotator(model).fit_of_sample(read())) - handicap))
+        fits.append(Fit(name, sum(Annotator(model).fit_of_sample(sample)) - handicap))
     return sorted(fits, key=lambda fit: -fit.score)

@@ -6,6 +6,7 @@ letters). A codon's index is ``16*a + 4*b + c``. All coordinates in the package 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -48,6 +49,11 @@ def reverse_complement(codes: Codes) -> Codes:
     """Codes of the opposite strand, read 5' to 3'."""
     flipped = codes[::-1]
     return np.where(flipped < 4, 3 - flipped, flipped).astype(np.uint8)
+
+
+def mirrored(segments: Sequence[tuple[int, int]], length: int) -> tuple[tuple[int, int], ...]:
+    """Segments (0-based half-open, ascending) on one strand of a sequence in the coordinates of the opposite strand."""
+    return tuple((length - end, length - start) for start, end in reversed(segments))
 
 
 def base_counts(codes: Codes) -> NDArray[np.int64]:

@@ -279,11 +279,9 @@ def test_q_values_are_those_of_benjamini_and_hochberg() -> None:
 @pytest.mark.parametrize("name", ["x.bedgraph", "x.bedgraph.gz", "x.bw"])
 def test_tracks_are_read_as_written(tmp_path: Path, name: str) -> None:
     path = str(tmp_path / name)
-    with open_output(path) as handle:
-        writer = track_writer(path, handle)
-        writer.write("b", np.array([0, 10, 15]), np.array([0.5, -1.25]))
-        writer.write("a", np.array([0, 7]), np.array([2.0]))
-        writer.close()
+    with open_output(path) as handle, track_writer(path, handle) as writer:
+        writer.write("b", np.array([0.5, -1.25]), np.array([0, 10, 15]))
+        writer.write("a", np.array([2.0]), np.array([0, 7]))
     borders, values = read_track(path, "b", 5, 12)
     assert borders.tolist() == [[5, 10], [10, 12]]
     assert values.tolist() == [0.5, -1.25]

@@ -91,12 +91,12 @@ def test_alternative_starts_are_start_codons_in_frame(annotator, genome, linear)
 
 
 def test_the_bacterial_model_fits_a_bacterial_genome_best(genome):
-    assert [f.model for f in choose(["yeasts", "bacteria"], lambda: [genome])] == ["bacteria", "yeasts"]
+    assert [f.model for f in choose(["yeasts", "bacteria"], iter([genome]))] == ["bacteria", "yeasts"]
 
 
 def test_genes_explain_a_genome_and_not_its_shuffled_bases(annotator, genome):
     shuffled = Record("s", np.random.default_rng(1).permutation(genome.codes))
-    (composition, genes), (mixed, none) = (annotator.fit_of_sample([r]) for r in (genome, shuffled))
+    (composition, genes), (mixed, none) = (annotator.fit_of_sample(annotate.sample_of([r])) for r in (genome, shuffled))
     assert genes > 10
     assert none < genes / 5
     assert abs(composition - mixed) < 300

@@ -201,9 +201,9 @@ def test_calibration_sample_is_a_function_of_the_records(monkeypatch: pytest.Mon
     monkeypatch.setattr(annotate, "SAMPLE", 10)
     rng = np.random.default_rng(5)
     records = [Record(f"r{i}", random_codes(rng, n)) for i, n in enumerate((4000, 100, 0, 5300))]
-    sample, histogram = annotate._sample(records)
+    sample, histogram = annotate.sample_of(records)
     assert len(sample) == 10
-    again, _ = annotate._sample(records[::-1])
+    again, _ = annotate.sample_of(records[::-1])
     assert [r.id for r in sample] == [r.id for r in again]
     whole = {r.id: r.codes for r in records}
     for piece in sample:
@@ -225,6 +225,25 @@ def test_calibration_counts_confident_genes(annotator: Annotator, monkeypatch: p
     sure = [g for g in sure if g.score >= 0.9 and g.has_stop and g.length >= 180]
     assert calibration.counts.coding.sum() == sum(g.length // 3 - 2 for g in sure)
     assert calibration.counts.background.sum() == 2 * (6000 - 5)
+
+
+def test_the_genetic_code_is_judged_once_with_the_tables_of_the_last_round(
+    annotator: Annotator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, _ = simulate_genome(6000, seed=4)
+    monkeypatch.setattr(annotate, "ENOUGH_TO_CALIBRATE", 6000)
+    monkeypatch.setattr(annotate, "ROUNDS", {"bacteria": (1,)})
+    first = annotator.calibrate([record])
+    monkeypatch.setattr(annotate, "ROUNDS", {"bacteria": (1, 1)})
+    judged = []
+    monkeypatch.setattr(annotate.code_of_genes, "evidence", lambda *given: judged.append(given))
+    alone = annotator.calibrate([record])
+    assert not judged
+    calibration, _ = annotator.calibrate_and_check([record])
+    np.testing.assert_array_equal(calibration.counts.coding, alone.counts.coding)
+    [(genes, hexamers)] = judged
+    assert genes
+    np.testing.assert_array_equal(hexamers, first.tables(annotator.model.prior).hexamers)
 
 
 def test_annotate_drops_short_and_unsure_genes(annotator: Annotator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lstmhmm_bio.embed import Chunk, Embedder
 from lstmhmm_bio.errors import UsageError
 from lstmhmm_bio.features import Record
 from lstmhmm_bio.io.embeddings import NpzWriter, ParquetWriter, embeddings_writer
+from lstmhmm_bio.model_choice import Fit
 from lstmhmm_bio.sequence import reverse_complement
 from lstmhmm_bio.windows import LONG
 
@@ -137,3 +139,21 @@ def test_command_writes_features(tmp_path: Path, records: list[Record]) -> None:
     again = tmp_path / "y.npz"
     run("embed", genome, "-o", again, "--meta", "--window", 500)
     assert again.read_bytes() == output.read_bytes()
+
+
+def test_command_takes_the_model_that_fits_best(
+    tmp_path: Path, records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(names: list[str], genome: Iterable[Record]) -> list[Fit]:
+        assert {"bacteria", "yeasts"} <= set(names)
+        assert [r.id for r in genome] == ["r1", "r700"]
+        return [Fit("bacteria", -10.0), Fit("yeasts", -32.0)]
+
+    monkeypatch.setattr("lstmhmm_bio.model_choice.choose", choose)
+    genome, output, expected = tmp_path / "x.fa", tmp_path / "x.npz", tmp_path / "y.npz"
+    genome.write_text(fasta(*records[:2]))
+    result = run("embed", genome, "-o", output, "--meta", "--model", "auto")
+    assert result.code == 0, result.err
+    assert "model bacteria fits best (composition and genes, nat per kb; the others: yeasts -22)" in result.err
+    assert run("embed", genome, "-o", expected, "--meta", "--model", "bacteria").code == 0
+    assert output.read_bytes() == expected.read_bytes()

@@ -1,12 +1,17 @@
+import gzip
 from collections import Counter
 
 import numpy as np
 import pysam
 import pytest
+from tiny import random_model
 
+from lstmhmm_bio import annotate
+from lstmhmm_bio.annotate import Annotator
+from lstmhmm_bio.cli.session import Source, introns_of
 from lstmhmm_bio.errors import InputError
 from lstmhmm_bio.evidence import SUPPORT, IntronEvidence, SupportWeights, fit, support_class
-from lstmhmm_bio.features import Record
+from lstmhmm_bio.features import Gene, Record
 from lstmhmm_bio.hmm.viterbi import UNITS
 from lstmhmm_bio.scoring import Tracks
 from lstmhmm_bio.sequence import encode
@@ -16,10 +21,10 @@ FORWARD = (12, 40)  # GT..AG
 REVERSE = (46, 72)  # CT..AC
 
 
-def write_bam(path, reads):
+def write_bam(path, reads, mode="wb", **options):
     """Reads (start, CIGAR, flag, tags) on record chr."""
     header = {"HD": {"VN": "1.6", "SO": "coordinate"}, "SQ": [{"SN": "chr", "LN": len(GENOME)}]}
-    with pysam.AlignmentFile(str(path), "wb", header=header) as out:
+    with pysam.AlignmentFile(str(path), mode, header=header, **options) as out:
         for n, (start, cigar, flag, tags) in enumerate(sorted(reads, key=lambda r: r[0])):
             read = pysam.AlignedSegment(out.header)
             read.query_name, read.flag, read.reference_id, read.reference_start = f"r{n}", flag, 0, start
@@ -64,6 +69,22 @@ def test_strand_by_tag_or_by_splice_sites(tmp_path, sequences):
     assert found.support("nowhere", [FORWARD], "+") == 0
 
 
+def test_a_cram_says_what_the_bam_says(tmp_path, sequences, monkeypatch):
+    monkeypatch.setenv("REF_PATH", str(tmp_path / "none"))  # nothing from elsewhere
+    monkeypatch.setenv("REF_CACHE", str(tmp_path / "none"))
+    genome = tmp_path / "genome.fa"
+    genome.write_text(f">chr\n{GENOME}\n")
+    reads = [(*gap(FORWARD), 0, []), (*gap(FORWARD), 16, [("ts", "-")]), (*gap(REVERSE), 0, [("XS", "-")])]
+    bam = write_bam(tmp_path / "a.bam", reads)
+    cram = write_bam(tmp_path / "a.cram", reads, "wc", reference_filename=str(genome))
+    expected = IntronEvidence.read([bam], sequences=sequences)
+    assert expected.by_record == {"chr": Counter({(*FORWARD, "+"): 2, (*REVERSE, "-"): 1})}
+    genome = genome.rename(tmp_path / "moved.fa")
+    assert IntronEvidence.read([cram], sequences=sequences, reference=str(genome)) == expected
+    with pytest.raises(InputError, match=r"a\.cram: not readable as BAM, CRAM or SAM"):
+        IntronEvidence.read([cram], sequences=sequences)
+
+
 def test_two_gaps_deletions_and_insertions(tmp_path, sequences):
     bam = write_bam(tmp_path / "a.bam", [(5, "3M2I4M28N3M1D2M26N5M", 0, [("XS", "+")])])
     found = IntronEvidence.read([bam], sequences=sequences).by_record["chr"]
@@ -103,6 +124,18 @@ def test_what_is_no_alignment_is_refused(tmp_path, sequences):
     path.write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(InputError, match="not readable as BAM, CRAM or SAM"):
         IntronEvidence.read([path], sequences=sequences)
+
+
+def test_other_files_that_hold_no_evidence(tmp_path, sequences, capfd):
+    packed = tmp_path / "packed.bam"
+    packed.write_bytes(gzip.compress(gzip.decompress(write_bam(tmp_path / "a.bam", [(0, "20M", 0, [])]).read_bytes())))
+    with pytest.raises(InputError, match=r"packed\.bam: compressed with gzip, BAM needs bgzip"):
+        IntronEvidence.read([packed], sequences=sequences)
+    reads = tmp_path / "reads.sam"
+    reads.write_text("@HD\tVN:1.6\nr\t4\t*\t0\t0\t*\t*\t0\t0\tACGT\t*\n")
+    with pytest.raises(InputError, match=r"reads\.sam names no reference sequences"):
+        IntronEvidence.read([reads], sequences=sequences)
+    assert capfd.readouterr().err == ""
 
 
 def test_sites_lie_at_the_ends_of_introns_on_their_strand():
@@ -170,3 +203,67 @@ def test_thinning_keeps_the_share():
     less = evidence.thinned(0.25, np.random.default_rng(1))
     assert less.depth == 20.0
     assert 2200 < sum(less.by_record["r"].values()) < 2800
+
+
+def test_evidence_of_a_region_lies_where_the_region_says(tmp_path):
+    genome, gff = tmp_path / "genome.fa", tmp_path / "introns.gff3"
+    genome.write_text(f">first\n{GENOME}\n>chr\n{GENOME}\n")
+    gff.write_text("".join(f"chr\tx\tintron\t{s + 1}\t{e}\t7\t+\t.\tID=a\n" for s, e in (FORWARD, REVERSE)))
+    whole = {(*FORWARD, "+"): 7, (*REVERSE, "+"): 7}
+    for region, expected in (
+        (None, {"chr": whole}),
+        ("chr", {"chr": whole}),
+        ("chr:11-60", {"chr:11-60": {(2, 30, "+"): 7}}),
+        ("chr:11", {f"chr:11-{len(GENOME)}": {(2, 30, "+"): 7, (36, 62, "+"): 7}}),
+        ("first:2-60", {"first:2-60": {}}),
+    ):
+        found = introns_of([str(gff)], Source(str(genome), region))
+        assert found.by_record == expected
+        assert found.depth == pytest.approx(14e6 / (2 * len(GENOME)))
+
+
+# ---- circular records
+
+
+@pytest.mark.parametrize("around", [13, 25])  # less and more than a turn
+def test_introns_of_a_circle_are_seen_in_every_turn(around):
+    introns = {(3, 9, "+"): 2, (0, 20, "+"): 1, (15, 24, "-"): 4, (30, 40, "+"): 8}  # the third over the origin
+    turns = Counter(
+        {
+            (start + around + k * 20, end + around + k * 20, strand): reads
+            for (start, end, strand), reads in introns.items()
+            for k in range(-3, 4)
+            if start < 20 and start + around + k * 20 >= 0 and end + around + k * 20 <= 20 + 2 * around
+        }
+    )
+    length = 20 + 2 * around
+    found = IntronEvidence({"r": Counter(introns)}, 1.0).sites("r", length, around=around)
+    expected = IntronEvidence({"r": turns}, 1.0).sites("r", length)
+    for kind, reads in expected.items():
+        assert reads.any()
+        np.testing.assert_array_equal(found[kind], reads)
+
+
+def test_evidence_counts_for_genes_over_the_origin(monkeypatch):
+    monkeypatch.setattr(annotate, "AROUND", 1000)
+    model = random_model(3, "eukaryote")
+    ratios = (tuple(float(i) for i in range(len(SUPPORT))),)
+    model.card["evidence"] = SupportWeights((1.0,), ratios, ratios).card()
+    annotator, scored = Annotator(model), []
+    annotator._scorer = lambda group, tables_of: [Tracks.empty(len(record), model.config) for record in group]
+    over = Gene("r", 3800, 4300, "+", 1.0, introns=((3950, 4020), (4100, 4160)))  # as in the unrolled record
+
+    def decoded(group, tracks, *_):
+        scored.extend(tracks)
+        return group
+
+    monkeypatch.setattr(annotate, "decode_records", decoded)
+    monkeypatch.setattr(annotate, "genes_of", lambda *_: [over])
+    seen = IntronEvidence({"r": Counter({(2950, 3020, "+"): 1, (100, 160, "+"): 1})}, 1.0)  # of a GFF; of reads
+    (found,) = annotator.annotate([Record("r", np.zeros(3000, np.uint8), circular=True)], None, seen)
+    (gene,) = found.genes
+    assert (gene.start, gene.end, gene.introns) == (2800, 3300, ((2950, 3020), (3100, 3160)))
+    assert gene.supported_introns == 2
+    donor, acceptor = (scored[0].sites[0, :, model.config.sites.index(kind)] for kind in ("donor", "acceptor"))
+    assert np.flatnonzero(donor).tolist() == [950, 1100, 3950, 4100]
+    assert np.flatnonzero(acceptor).tolist() == [1019, 1159, 4019, 4159]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from lstmhmm_bio.errors import InputError, UsageError
 from lstmhmm_bio.io import read_records
+from lstmhmm_bio.io.unique import FirstSeen
 from lstmhmm_bio.sequence import decode, encode
 
 COMPRESSORS = {"none": bytes, "gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
@@ -258,3 +259,15 @@ def test_bad_genbank(tmp_path):
     fails(fasta(tmp_path / "gap.gb", text.replace("acgtrn", "acg-rn")), "'NC_1.2'", "position 64", "gap")
     protein = text.replace("acgtacgtac", "mklivlpqwe")
     fails(fasta(tmp_path / "protein.gp", protein), "protein")
+
+
+def test_names_are_seen_first_when_a_dictionary_says_so():
+    rng = random.Random(1)
+    names = [
+        "",
+        "\ud800",
+        *(f"read.{rng.randrange(8000)}/{rng.randrange(2)}" for _ in range(12_000)),
+    ]  # the table grows
+    seen, numbers = FirstSeen(), {}
+    assert [seen.add(name) for name in names] == [numbers.setdefault(name, n) for n, name in enumerate(names, 1)]
+    assert 5000 < len(numbers) < 11_000

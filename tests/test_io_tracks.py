@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from lstmhmm_bio.errors import OutputError, UsageError
 from lstmhmm_bio.io import OutputSet
-from lstmhmm_bio.io.tracks import BigwigWriter, runs, write_bigwig
+from lstmhmm_bio.io.bigwig import BigwigWriter, runs, write_bigwig
 
 pybigtools = pytest.importorskip("pybigtools")
 
@@ -128,7 +128,7 @@ def test_a_full_disk(tmp_path):
     script = """
         import resource, signal
         from lstmhmm_bio.errors import OutputError
-        from lstmhmm_bio.io.tracks import write_bigwig
+        from lstmhmm_bio.io.bigwig import write_bigwig
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
         try:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from command import fasta, run, small_batches
+from tiny import NETWORK, random_counts, random_model, random_params
 
+from lstmhmm_bio.calibration import Calibration
 from lstmhmm_bio.errors import InputError
 from lstmhmm_bio.features import Record
 from lstmhmm_bio.hmm.grammars import decoding_grammar
 from lstmhmm_bio.hmm.grammars.labels import Label, Labels, forbidden_steps, lattice, training_grammar
 from lstmhmm_bio.hmm.viterbi import viterbi
 from lstmhmm_bio.io.labels import LabelRegion, read_label_grammar, read_labels
+from lstmhmm_bio.labels import Labeller
+from lstmhmm_bio.model import Model, load_model, save_model
 from lstmhmm_bio.sequence import reverse_complement
 
 THREE = Labels((Label("a", 5), Label("b", next=("a",)), Label("bg")), background="bg")
@@ -204,6 +209,42 @@ def test_a_model_of_labels_is_no_gene_model(trained, tmp_path):
         result = run("annotate", genome, "--model", trained[0], "--meta", "--no-cache", "-q")
     assert (result.code, len(result.err.splitlines())) == (1, 1)
     assert "lstmhmm segment --model" in result.err
+
+
+def test_codon_tables_and_code_come_from_the_gene_model(tmp_path, monkeypatch):
+    description = Labels.of_names(["cds"], background="other", coding="cds")
+    config, table = replace(NETWORK, classes=2, sites=()), description.to_table()
+    params = random_params(1, config, training_grammar(description))
+    card = {"version": "1", "training": {}, "grammar": table}
+    model = Model("mine", config, decoding_grammar("labels", table), params, random_model(1).prior, card)
+    save_model(model, tmp_path / "model")
+    genome = tmp_path / "g.fa"
+    genome.write_text(fasta(simulated(9, 2000)[0]))
+    loaded, labellers = [], []
+    calibration = Calibration(random_counts(np.random.default_rng(0)), 0.4, 4)
+
+    def load(*name):
+        loaded.append(name)
+        return load_model(*name)
+
+    def first_pass(annotator, source, **_):
+        assert (annotator.model.name, source.path) == ("bacteria", str(genome))
+        return annotator.with_code(4), calibration
+
+    class Seen(Labeller):
+        def segments(self, records, tables):
+            labellers.append((self.code.number, tables))
+            return super().segments(records, tables)
+
+    monkeypatch.setattr("lstmhmm_bio.model.load_model", load)
+    monkeypatch.setattr("lstmhmm_bio.cli.session.first_pass", first_pass)
+    monkeypatch.setattr("lstmhmm_bio.labels.Labeller", Seen)
+    with small_batches():
+        result = run("segment", genome, "--model", tmp_path / "model", "--no-cache", "-q")
+    assert result.code == 0, result.err
+    assert {line.split("\t")[3] for line in result.out.splitlines()[1:]} <= {"cds", "other"}
+    assert labellers == [(4, calibration)]
+    assert loaded == [(str(tmp_path / "model"),), ()]
 
 
 def test_what_labels_cannot_be_trained(tmp_path):

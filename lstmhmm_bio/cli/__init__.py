@@ -50,19 +50,28 @@ class Stopped(BaseException):
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module only to run it or to show its own help."""
+    """Imports a command's module only to run it or to show its own help.
+
+    Args:
+        table: command -> one line of help.
+        prefix: of the names of their modules.
+    """
+
+    def __init__(self, *args: Any, table: dict[str, str], prefix: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._table, self._prefix = table, prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self._table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._table:
             return None
-        return getattr(importlib.import_module(f".{cmd_name}", __package__), cmd_name)
+        return getattr(importlib.import_module(f".{self._prefix}{cmd_name}", __package__), cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self._table.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -71,7 +80,7 @@ class LazyGroup(click.Group):
             raise Stopped(signal.SIGPIPE) from None  # Click's main would exit with 1
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="lstmhmm")
 def lstmhmm() -> None:
     """Annotate and segment biological sequences with an LSTM-HMM.

@@ -15,13 +15,13 @@ from click.core import ParameterSource
 from .options import GroupedCommand, Shard, calibration_options, input_options, model_options, option, running_options
 from .session import (
     Progress,
+    Source,
     calibration_for,
     domain_search,
     input_of,
     introns_of,
     journal_of,
     journal_path,
-    model_for,
     note,
     provenance,
     records_of,
@@ -177,41 +177,32 @@ def annotate(
             (outputs.open(p), write) for p, write in ((proteins, write_protein_fasta), (cds, write_cds_fasta)) if p
         ]
         page = outputs.open(report) if report else None
-        model = model_for(
-            model,
-            path,
-            region=region,
-            reference=reference,
-            threads=threads,
-            device=device,
-            no_cache=no_cache,
-            quiet=quiet,
-        )
+        source = Source(path, region, reference)
         annotator = start_annotator(
             model,
+            source,
             genetic_code,
             threads=threads,
             device=device,
             no_cache=no_cache,
+            quiet=quiet,
             min_length=min_length,
             min_score=min_score,
             alternative_starts=alternative_starts,
         )
         annotator, tables = calibration_for(
             annotator,
-            path,
-            region=region,
-            reference=reference,
+            source,
             file=calibration,
             meta=meta,
             choose_code=genetic_code is None,
             quiet=quiet,
         )
-        introns = introns_of(evidence, path, reference) if evidence else None
+        introns = introns_of(evidence, source) if evidence else None
         mark = shard_mark(*shard) if shard and file_format != "genbank" else ""  # no place for comments there
         writer = WRITERS[file_format](handle, provenance=provenance(annotator) + mark)
         with Progress("annotate", quiet=quiet) as progress:
-            records = progress.over(records_of(path, region=region, reference=reference, shard=shard))
+            records = progress.over(records_of(source, shard))
             if circular:
                 records = (replace(record, circular=True) for record in records)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import GroupedCommand, input_options, model_options, option, running_options
-from .session import first_pass, input_of, model_for, note, start_annotator
+from .session import Source, first_pass, input_of, note, start_annotator
 
 
 @click.command(cls=GroupedCommand)
@@ -37,25 +37,11 @@ def calibrate(
     ensure_distinct([p for p in (genome, reference) if p], [output])
     with input_of(genome) as path, OutputSet() as outputs:
         handle = outputs.open(output)
-        model = model_for(
-            model,
-            path,
-            region=region,
-            reference=reference,
-            threads=threads,
-            device=device,
-            no_cache=no_cache,
-            quiet=quiet,
+        source = Source(path, region, reference)
+        annotator = start_annotator(
+            model, source, genetic_code, threads=threads, device=device, no_cache=no_cache, quiet=quiet
         )
-        annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
-        _, result = first_pass(
-            annotator,
-            path,
-            region=region,
-            reference=reference,
-            choose_code=genetic_code is None,
-            quiet=quiet,
-        )
+        _, result = first_pass(annotator, source, choose_code=genetic_code is None, quiet=quiet)
         handle.buffer.write(calibration_bytes(result))
     codons, starts = int(result.counts.coding.sum()), int(result.counts.starts)
     note(f"{output}: GC {100 * result.gc:.1f} %, {codons:,} codons and {starts:,} starts counted", quiet=quiet)

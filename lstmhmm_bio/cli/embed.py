@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import GroupedCommand, calibration_options, input_options, model_options, option, running_options
-from .session import Progress, calibration_for, input_of, note, start_annotator
+from .session import Progress, Source, calibration_for, input_of, note, start_annotator
 
 
 @click.command(cls=GroupedCommand)
@@ -48,21 +48,22 @@ def embed(
     \b
     lstmhmm embed genome.fa --per window --window 1000 -o features.npz
     """  # noqa: D301  (the escape is Click's: no re-wrapping)
-    from ..io import OutputSet, ensure_distinct, read_records
+    from ..io import OutputSet, ensure_distinct
 
     ensure_distinct([p for p in (genome, calibration, reference) if p], [output])
     with input_of(genome) as path, OutputSet() as outputs:
         handle = outputs.open(output)
-        annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
+        source = Source(path, region, reference)
+        annotator = start_annotator(
+            model, source, genetic_code, threads=threads, device=device, no_cache=no_cache, quiet=quiet
+        )
         from ..embed import Embedder
         from ..io.embeddings import embeddings_writer
 
         writer = embeddings_writer(output, handle.buffer)
         annotator, tables = calibration_for(
             annotator,
-            path,
-            region=region,
-            reference=reference,
+            source,
             file=calibration,
             meta=meta,
             choose_code=genetic_code is None,
@@ -71,8 +72,7 @@ def embed(
         embedder = Embedder(annotator.model, genetic_code=annotator.code.number)
         rows = 0
         with Progress("embed", quiet=quiet) as progress:
-            records = progress.over(read_records(path, region=region, reference=reference))
-            for chunk in embedder.embed(records, tables, per=per, window=window):  # type: ignore[arg-type]
+            for chunk in embedder.embed(progress.over(source.records()), tables, per=per, window=window):  # type: ignore[arg-type]
                 writer.write(chunk)
                 rows += len(chunk.starts)
         writer.close()

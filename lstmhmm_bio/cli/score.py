@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import click
 
 from .options import GroupedCommand, option, running_options
@@ -86,7 +88,7 @@ def score(
     ensure_distinct(inputs, [p for p in (output or "-", regions) if p])
     if step and step > window:
         raise UsageError(f"--step {step} is longer than --window {window}: bases between windows would have no score")
-    with input_of(genome) as path, OutputSet() as outputs:
+    with input_of(genome) as path, OutputSet() as outputs, ExitStack() as tracks:
         reads = format_of(path) == "alignments"
         for name, value in (("--bam", bam), ("--annotation", annotation), ("--regions", regions), ("--step", step)):
             if reads and value:
@@ -95,6 +97,7 @@ def score(
             raise UsageError("--genome is for reads; give the genome itself as the argument to score it")
         handle = outputs.open(output)
         writer = track_writer(output, handle)
+        tracks.enter_context(writer)
         calls = outputs.open(regions) if regions else None
         configure(threads, device, cache=not no_cache)
         from ..anomaly import Detector, WindowScores
@@ -114,10 +117,9 @@ def score(
         kept: list[WindowScores] = []
         with Progress("score", quiet=quiet) as progress:
             for scores in detector.score(progress.over(read_records(path, reference=reference)), own):
-                writer.write(scores.seqid, scores.edges, scores.bits)
+                writer.write(scores.seqid, scores.bits, scores.edges)
                 if calls:
                     kept.append(scores)
-        writer.close()
         if calls:
             from ..io.anomalies_bed import write_anomalies
             from ..outliers import ENOUGH_WINDOWS, anomalies

@@ -10,7 +10,7 @@ import click
 
 from ..errors import UsageError
 from .options import GroupedCommand, calibration_options, input_options, model_options, option, running_options
-from .session import Progress, calibration_for, input_of, model_for, note, provenance, start_annotator
+from .session import Progress, Source, calibration_for, input_of, note, provenance, start_annotator, start_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -152,27 +152,18 @@ def _by_genes(
     quiet: bool,
 ) -> None:
     """Regions of a gene model."""
-    from ..io import OutputSet, read_records
+    from ..io import OutputSet
     from ..io.regions_bed import RegionsWriter
 
     with input_of(genome) as path, OutputSet() as outputs:
         handle = outputs.open(output)
-        model = model_for(
-            model,
-            path,
-            region=region,
-            reference=reference,
-            threads=threads,
-            device=device,
-            no_cache=no_cache,
-            quiet=quiet,
+        source = Source(path, region, reference)
+        annotator = start_annotator(
+            model, source, genetic_code, threads=threads, device=device, no_cache=no_cache, quiet=quiet
         )
-        annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
         annotator, tables = calibration_for(
             annotator,
-            path,
-            region=region,
-            reference=reference,
+            source,
             file=calibration,
             meta=meta,
             choose_code=genetic_code is None,
@@ -182,8 +173,7 @@ def _by_genes(
 
         writer = RegionsWriter(handle, provenance=provenance(annotator))
         with Progress("segment", quiet=quiet) as progress:
-            records = progress.over(read_records(path, region=region, reference=reference))
-            for decoded in annotator.decode(records, tables):
+            for decoded in annotator.decode(progress.over(source.records()), tables):
                 writer.write(decoded.record.id, regions(decoded))
 
 
@@ -203,44 +193,45 @@ def _by_labels(
     quiet: bool,
 ) -> None:
     """Labels of a user's own model; codon tables, where it reads any, come from the bundled gene model's first pass."""
-    from ..io import OutputSet, read_records
+    from ..io import OutputSet
     from ..io.segments_bed import SegmentsWriter, scale_of_colours
 
     with input_of(genome) as path, OutputSet() as outputs:
         handle = outputs.open(output)
-        annotator = start_annotator(model, genetic_code, threads=threads, device=device, no_cache=no_cache)
+        source = Source(path, region, reference)
+        loaded, number = start_model(
+            model, source, genetic_code, threads=threads, device=device, no_cache=no_cache, quiet=quiet
+        )
         from ..annotate import Annotator
+        from ..hmm.grammars.labels import Labels
         from ..labels import Labeller
         from ..model import load_model
 
-        labeller, tables = Labeller(annotator.model, genetic_code=annotator.code.number), None
-        labels = labeller.labels
+        labels, tables = Labels.from_table(loaded.card["grammar"]), None
         if labels.coding:
             finder, tables = calibration_for(
-                Annotator(load_model(), genetic_code=annotator.code.number),
-                path,
-                region=region,
-                reference=reference,
+                Annotator(load_model(), genetic_code=number),
+                source,
                 file=calibration,
                 meta=meta,
                 choose_code=genetic_code is None,
                 quiet=quiet,
             )
-            labeller = Labeller(annotator.model, genetic_code=finder.code.number)
+            number = finder.code.number
         elif calibration:
-            raise UsageError(f"--calibration: model {labeller.model.name!r} reads no codon tables; leave it out")
+            raise UsageError(f"--calibration: model {loaded.name!r} reads no codon tables; leave it out")
+        labeller = Labeller(loaded, genetic_code=number)
         background_first = sorted(labels.names, key=lambda name: name != labels.background)
         defaults = dict(zip(background_first, scale_of_colours(len(labels.names)), strict=True))
         colours = [label.colour or defaults[label.name] for label in labels.labels]
         writer = SegmentsWriter(handle, labels.names, colours, provenance(labeller))
         with Progress("segment", quiet=quiet) as progress:
-            records = progress.over(read_records(path, region=region, reference=reference))
-            for record, segments in labeller.segments(records, tables):
+            for record, segments in labeller.segments(progress.over(source.records()), tables):
                 writer.write(record.id, segments)
 
 
 def _is_signal(path: str) -> bool:
-    from ..io.coverage import is_bigwig
+    from ..io.bigwig import is_bigwig
     from ..io.sequences import format_of
 
     return is_bigwig(path) or format_of(path) == "alignments"
@@ -261,7 +252,8 @@ def _by_signals(
     **fitting: Any,
 ) -> None:
     """States of coverage."""
-    from ..io.coverage import is_bigwig, read_signals
+    from ..io.bigwig import is_bigwig
+    from ..io.coverage import read_signals
     from ..runtime import configure
 
     configure(threads, device, cache=not no_cache)

@@ -1,13 +1,14 @@
-"""What `annotate`, `segment` and `calibrate` share: input, model, calibration, progress."""
+"""What `annotate`, `segment`, `calibrate` and `embed` share: input, model, calibration, progress."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from ..calibration import Calibration
     from ..evidence import IntronEvidence
     from ..features import Record
-    from ..genetic_code import CodeEvidence
     from ..io.journal import Journal
+    from ..model import Model
     from ..profiles.gene_domains import DomainSearch
+
+_T = TypeVar("_T")
 
 #: options that a run may be continued with other values of, and those that are files
 _FREE = ("output", "file_format", "proteins", "cds", "report", "threads", "no_cache", "quiet", "resume")
@@ -76,42 +79,89 @@ def input_of(path: str) -> Iterator[str]:
         yield readable
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where records come from: what `read_records` is given."""
+
+    path: str
+    region: str | None = None
+    reference: str | None = None
+
+    def records(self) -> Iterator[Record]:
+        """The records, read anew."""
+        from ..io.sequences import read_records
+
+        return read_records(self.path, region=self.region, reference=self.reference)
+
+
 def start_annotator(
-    model: str, genetic_code: int | None, *, threads: int, device: str, no_cache: bool, **limits: Any
+    model: str,
+    source: Source,
+    genetic_code: int | None,
+    *,
+    threads: int,
+    device: str,
+    no_cache: bool,
+    quiet: bool,
+    **limits: Any,
 ) -> Annotator:
     """JAX and a model, ready to run, from the options of these names; `limits` go to `Annotator`.
 
     Without a genetic code it is the model's usual one until `calibration_for` has looked.
 
     Raises:
+        ModelError, UsageError: as `start_model`.
+    """
+    loaded, number = start_model(
+        model, source, genetic_code, threads=threads, device=device, no_cache=no_cache, quiet=quiet
+    )
+    from ..annotate import Annotator
+
+    return Annotator(loaded, genetic_code=number, **limits)
+
+
+def start_model(
+    model: str, source: Source, genetic_code: int | None, *, threads: int, device: str, no_cache: bool, quiet: bool
+) -> tuple[Model, int]:
+    """Starts JAX; the model of an option, "auto" being the bundled gene model that fits the input best, and its code.
+
+    Raises:
         ModelError, UsageError: what can be wrong with the options, before JAX starts where that can be known.
     """
-    from ..model import read_card, usual_code
+    from ..model import load_model, read_card, usual_code
     from ..runtime import configure
     from ..sequence import GeneticCode
 
+    if model == "auto":
+        configure(threads, device, cache=not no_cache)
+        model = _best_model(source, quiet=quiet)
     number = genetic_code or usual_code(read_card(model))
     GeneticCode.from_number(number)
     configure(threads, device, cache=not no_cache)
-    from ..annotate import Annotator
-    from ..model import load_model
-
-    return Annotator(load_model(model), genetic_code=number, **limits)
+    return load_model(model), number
 
 
-def records_of(
-    path: str, *, region: str | None, reference: str | None, shard: tuple[int, int] | None
-) -> Iterator[Record]:
+def _best_model(source: Source, *, quiet: bool) -> str:
+    """The name of the bundled gene model that fits the input best, said aloud."""
+    from ..model import bundled_models
+    from ..model_choice import choose
+
+    with Progress("choosing a model", quiet=quiet) as progress:
+        fits = choose(bundled_models(), progress.over(source.records()))
+    behind = ", ".join(f"{fit.model} {fit.score - fits[0].score:.0f}" for fit in fits[1:])
+    note(f"model {fits[0].model} fits best (composition and genes, nat per kb; the others: {behind})", quiet=quiet)
+    return fits[0].model
+
+
+def records_of(source: Source, shard: tuple[int, int] | None) -> Iterator[Record]:
     """The records that this run annotates: all, or those of its shard."""
-    from ..io import read_records
     from ..shards import shard_bounds
 
-    records = read_records(path, region=region, reference=reference)
     if shard is None:
-        return records
+        return source.records()
     index, count = shard
-    bounds = shard_bounds([len(r) for r in read_records(path, region=region, reference=reference)], count)
-    return islice(records, bounds[index - 1], bounds[index])
+    bounds = shard_bounds([len(r) for r in source.records()], count)
+    return islice(source.records(), bounds[index - 1], bounds[index])
 
 
 def journal_path(output: str | None) -> str:
@@ -150,10 +200,8 @@ def provenance(annotator: Annotator) -> str:
 
 def calibration_for(
     annotator: Annotator,
-    path: str,
+    source: Source,
     *,
-    region: str | None,
-    reference: str | None,
     file: str | None,
     meta: bool,
     choose_code: bool,
@@ -182,48 +230,49 @@ def calibration_for(
                 f"give --genetic-code {calibration.genetic_code} or calibrate again"
             )
         return annotator, calibration
-    if meta or format_of(path) == "alignments":
+    if meta or format_of(source.path) == "alignments":
         return annotator, None
-    return first_pass(annotator, path, region=region, reference=reference, choose_code=choose_code, quiet=quiet)
+    return first_pass(annotator, source, choose_code=choose_code, quiet=quiet)
 
 
 def first_pass(
-    annotator: Annotator,
-    path: str,
-    *,
-    region: str | None,
-    reference: str | None,
-    choose_code: bool,
-    quiet: bool,
+    annotator: Annotator, source: Source, *, choose_code: bool, quiet: bool
 ) -> tuple[Annotator, Calibration]:
     """A calibration from all records of the input; with `choose_code` as for `calibration_for`."""
-    from ..io.sequences import read_records
     from ..model import BACTERIAL_CODE
 
-    def calibrate(annotator: Annotator) -> tuple[Calibration, CodeEvidence]:
+    def over_all(learn: Callable[[Iterable[Record]], _T]) -> _T:
         with Progress("first pass", quiet=quiet) as progress:
-            records = progress.over(read_records(path, region=region, reference=reference))
-            return annotator.calibrate_and_check(records)
+            return learn(progress.over(source.records()))
 
-    calibration, found = calibrate(annotator)
+    if not choose_code or annotator.code.number != BACTERIAL_CODE:
+        return annotator, over_all(annotator.calibrate)
+    calibration, found = over_all(annotator.calibrate_and_check)
     number = found.genetic_code
-    if choose_code and annotator.code.number == BACTERIAL_CODE and number != BACTERIAL_CODE:
+    if number != BACTERIAL_CODE:
         note(
             f"{found.tga_continued} of {found.tga} reading frames go on behind TGA ({found.other_continued} of "
             f"{found.other} behind TAA and TAG): taken for genetic code {number}, give --genetic-code to override"
         )
         annotator = annotator.with_code(number)
-        calibration, _ = calibrate(annotator)
+        calibration = over_all(annotator.calibrate)
     return annotator, calibration
 
 
-def introns_of(files: Sequence[str], path: str, reference: str | None) -> IntronEvidence:
-    """Evidence for the genome at `path`; aligners that do not name strands need its sequence."""
+def introns_of(files: Sequence[str], source: Source) -> IntronEvidence:
+    """Evidence for a genome, or for its region; aligners that do not name strands need its sequence."""
     from ..evidence import IntronEvidence
-    from ..io.sequences import read_records
+    from ..io.regions import id_of, span_in
 
-    sequences = {record.id: record.codes for record in read_records(path)}
-    return IntronEvidence.read(files, sequences=sequences, reference=reference)
+    sequences = {record.id: record.codes for record in Source(source.path).records()}
+    found = IntronEvidence.read(files, sequences=sequences, reference=source.reference)
+    if source.region is None or source.region in sequences:
+        return found
+    for seqid, codes in sequences.items():
+        span = span_in(source.region, seqid, len(codes))
+        if span:
+            return found.within(seqid, *span, name=id_of(seqid, *span))
+    return found  # the records' reader says that there is no such region
 
 
 def domain_search(profiles: str | None, evalue: float | None, file_format: str) -> DomainSearch | None:
@@ -242,31 +291,3 @@ def domain_search(profiles: str | None, evalue: float | None, file_format: str) 
     from ..profiles.hmmfile import read_profiles
 
     return DomainSearch(list(read_profiles(profiles)), evalue)
-
-
-def model_for(
-    model: str,
-    path: str,
-    *,
-    region: str | None,
-    reference: str | None,
-    threads: int,
-    device: str,
-    no_cache: bool,
-    quiet: bool,
-) -> str:
-    """The model's name; of "auto" that of the bundled gene model that fits the input best, said aloud."""
-    if model != "auto":
-        return model
-    from ..io.sequences import read_records
-    from ..model import bundled_models
-    from ..runtime import configure
-
-    configure(threads, device, cache=not no_cache)
-    from ..model_choice import choose
-
-    with Progress("choosing a model", quiet=quiet) as progress:
-        fits = choose(bundled_models(), lambda: progress.over(read_records(path, region=region, reference=reference)))
-    behind = ", ".join(f"{fit.model} {fit.score - fits[0].score:.0f}" for fit in fits[1:])
-    note(f"model {fits[0].model} fits best (composition and genes, nat per kb; the others: {behind})", quiet=quiet)
-    return fits[0].model

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from .bed import BedWriter
+from .bigwig import BigwigWriter, write_bigwig
 from .derived import gene_ids
 from .fasta import write_cds_fasta, write_protein_fasta
 from .genbank import GenbankWriter
@@ -16,7 +17,6 @@ from .gff3 import Gff3Writer
 from .gtf import GtfWriter
 from .output import OutputSet, ensure_distinct, open_output
 from .sequences import read_records
-from .tracks import BigwigWriter, write_bigwig
 
 Writer = Gff3Writer | GtfWriter | BedWriter | GenbankWriter
 

@@ -1,14 +1,50 @@
-"""Reads of BAM, CRAM and SAM files, through pysam."""
+"""BAM, CRAM and SAM files, through pysam: opened for all that read them, and as reads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import InputError
 from ..features import Record
 from .letters import encode_checked
 from .regions import no_such_record, span_in
+
+
+@contextmanager
+def open_alignments(
+    path: str, *, reference: str | None = None, aligned: bool = True, failure: str = "the alignments cannot be read"
+) -> Iterator[Any]:
+    """An alignment file as pysam opens it, whose errors become ours, now and while it is read.
+
+    Args:
+        path: a file (no pipe).
+        reference: the reference FASTA a CRAM file was compressed against.
+        aligned: the file must name reference sequences.
+        failure: what the message says of a file that cannot be read.
+
+    Raises:
+        InputError: the file is damaged or none of these, has no reference sequences, or its reference cannot be found.
+    """
+    import pysam
+
+    verbosity = pysam.set_verbosity(0)  # htslib's own lines on stderr: the errors below say it
+    try:
+        with pysam.AlignmentFile(path, check_sq=False, reference_filename=reference) as file:
+            if aligned and not file.references:
+                raise InputError(f"{path} names no reference sequences: these reads are not aligned; align them first")
+            yield file
+    except NotImplementedError as error:  # from htslib's bgzip reader
+        raise InputError(
+            f"{path}: compressed with gzip, BAM needs bgzip; write it again with: samtools view -b"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        remedy = "copy it again, or for CRAM give the genome it was made with as --reference"
+        raise InputError(f"{path}: {failure} ({reason}); {remedy}") from error
+    finally:
+        pysam.set_verbosity(verbosity)
 
 
 def read_alignments(path: str, *, region: str | None = None, reference: str | None = None) -> Iterator[Record]:
@@ -25,31 +61,17 @@ def read_alignments(path: str, *, region: str | None = None, reference: str | No
         InputError: a damaged file, no index, or a reference that cannot be found.
         UsageError: the region is not on a reference sequence of the file.
     """
-    import pysam
-
-    verbosity = pysam.set_verbosity(0)  # htslib's own lines on stderr: the errors below say it
-    try:
-        with pysam.AlignmentFile(path, check_sq=False, reference_filename=reference) as file:
-            empty = True
-            for read in _reads(file, path, region):
-                if read.is_secondary or read.is_supplementary:
-                    continue
-                empty = False
-                name = _read_name(read)
-                sequence = (read.get_forward_sequence() or "").encode()
-                yield Record(name, encode_checked(sequence, source=path, record=name))
-            if empty and region is None:
-                raise InputError(f"{path} holds no records; give a file with reads")
-    except NotImplementedError as error:  # from htslib's bgzip reader
-        raise InputError(
-            f"{path}: compressed with gzip, BAM needs bgzip; write it again with: samtools view -b"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        remedy = "copy it again, or for CRAM give the reference FASTA it was made with"
-        raise InputError(f"{path}: the alignments cannot be read ({reason}); {remedy}") from error
-    finally:
-        pysam.set_verbosity(verbosity)
+    with open_alignments(path, reference=reference, aligned=False) as file:
+        empty = True
+        for read in _reads(file, path, region):
+            if read.is_secondary or read.is_supplementary:
+                continue
+            empty = False
+            name = _read_name(read)
+            sequence = (read.get_forward_sequence() or "").encode()
+            yield Record(name, encode_checked(sequence, source=path, record=name))
+        if empty and region is None:
+            raise InputError(f"{path} holds no records; give a file with reads")
 
 
 def _reads(file: Any, path: str, region: str | None) -> Iterator[Any]:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from io import TextIOWrapper
 from itertools import pairwise
-from typing import Any, BinaryIO, TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from . import bigwig
+from .bigwig import BigwigWriter
 from .compression import input_name, open_input
-from .coverage import is_bigwig
-
-#: what bigWig files are named
-BIGWIG_SUFFIXES = (".bw", ".bigwig")
 
 
 class BedGraphWriter:
@@ -28,50 +23,25 @@ class BedGraphWriter:
     def __init__(self, handle: TextIO) -> None:
         self._handle = handle
 
-    def write(self, seqid: str, edges: NDArray[np.int64], values: NDArray[np.floating]) -> None:
-        """Write the cells of one record: borders [cells + 1] and values [cells]."""
+    def write(self, seqid: str, values: NDArray[np.floating], edges: NDArray[np.int64]) -> None:
+        """Write the cells of one record: values [cells] and borders [cells + 1]."""
         rows = zip(pairwise(edges.tolist()), values.tolist(), strict=True)
         self._handle.writelines(f"{seqid}\t{start}\t{end}\t{value:.5f}\n" for (start, end), value in rows)
 
-    def close(self) -> None:
+    def __enter__(self) -> BedGraphWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         """Nothing is held back."""
 
 
-class BigWigWriter:
-    """Collects the cells of all records and writes them as bigWig when closed (its index comes first).
+def track_writer(path: str | None, handle: TextIO) -> BedGraphWriter | BigwigWriter:
+    """The writer for a file of this name, a context manager.
 
     Raises:
-        InputError: pybigtools is not installed.
+        UsageError, OutputError: as `BigwigWriter`.
     """
-
-    def __init__(self, handle: TextIO) -> None:
-        self._pybigtools = _pybigtools("bigWig output")
-        self._handle = handle
-        self._records: list[tuple[str, NDArray[np.int64], NDArray[np.floating]]] = []
-
-    def write(self, seqid: str, edges: NDArray[np.int64], values: NDArray[np.floating]) -> None:
-        """As `BedGraphWriter.write`."""
-        if len(values):
-            self._records.append((seqid, edges, values))
-
-    def close(self) -> None:
-        """Write the file."""
-
-        def rows() -> Iterator[tuple[str, int, int, float]]:
-            for seqid, edges, values in self._records:
-                for (start, end), value in zip(pairwise(edges.tolist()), values.tolist(), strict=True):
-                    yield seqid, start, end, value
-
-        lengths = {seqid: int(edges[-1]) for seqid, edges, _ in self._records}
-        with tempfile.NamedTemporaryFile(prefix="lstmhmm_", suffix=".bw") as file:  # pybigtools writes to names only
-            self._pybigtools.open(file.name, "w").write(lengths, rows())
-            with open(file.name, "rb") as written:
-                shutil.copyfileobj(written, self._handle.buffer)
-
-
-def track_writer(path: str | None, handle: TextIO) -> BedGraphWriter | BigWigWriter:
-    """The writer for a file of this name."""
-    return BigWigWriter(handle) if (path or "").lower().endswith(BIGWIG_SUFFIXES) else BedGraphWriter(handle)
+    return BigwigWriter(handle) if (path or "").lower().endswith(bigwig.SUFFIXES) else BedGraphWriter(handle)
 
 
 def read_track(path: str, seqid: str, start: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -84,7 +54,7 @@ def read_track(path: str, seqid: str, start: int, end: int) -> tuple[NDArray[np.
         InputError: the file is neither, or a row is broken.
     """
     with open_input(path) as stream:
-        if is_bigwig(path):
+        if bigwig.is_bigwig(path):
             rows = _bigwig_rows(path, seqid, start, end)
         else:
             rows = _bedgraph_rows(stream, input_name(path), seqid, start, end)
@@ -109,21 +79,7 @@ def _bedgraph_rows(stream: BinaryIO, name: str, seqid: str, start: int, end: int
 
 
 def _bigwig_rows(path: str, seqid: str, start: int, end: int) -> list[tuple[int, int, float]]:
-    pybigtools = _pybigtools(path)
-    try:
-        with open(path, "rb") as stream, pybigtools.open(stream) as file:
-            if seqid not in file.chroms():
-                return []
-            return [(int(a), int(b), float(v)) for a, b, v in file.records(seqid, start, end)]
-    except (OSError, ValueError, RuntimeError, KeyError, pybigtools.BBIReadError) as error:
-        raise InputError(f"{path}: the bigWig file cannot be read ({error}); copy or make it again") from error
-
-
-def _pybigtools(what: str) -> Any:
-    try:
-        import pybigtools
-    except ImportError:
-        raise InputError(
-            f"{what}: bigWig files need another package; install it with: pip install 'lstmhmm-bio[bigwig]'"
-        ) from None
-    return pybigtools
+    with bigwig.open_bigwig(path) as file:
+        if seqid not in file.chroms():
+            return []
+        return [(int(a), int(b), float(v)) for a, b, v in file.records(seqid, start, end)]

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from .compression import open_input
+from .alignments import open_alignments
+from .bigwig import is_bigwig, open_bigwig
 
 Values = NDArray[np.float32]
 
@@ -28,7 +29,6 @@ _ALIGNED, _INTRON = frozenset((0, 7, 8)), 3
 _ON_REFERENCE = frozenset((0, 2, 3, 7, 8))
 #: aligned blocks that are collected before they are counted
 _BLOCKS = 1_000_000
-_BIGWIG_MAGIC = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")
 _BIGWIG_BASES = 1 << 20
 #: GC contents are told apart by the percent and smoothed over neighbours as far as this
 _GC_REACH = 3
@@ -72,16 +72,6 @@ class Signals:
     channels: tuple[str, ...]
     skipped: tuple[bool, ...]
     tracks: tuple[SignalTrack, ...]
-
-
-def is_bigwig(path: str) -> bool:
-    """Whether a file's first bytes are those of a bigWig file.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    with open_input(path) as stream:
-        return stream.peek()[:4] in _BIGWIG_MAGIC
 
 
 def read_signals(
@@ -264,25 +254,13 @@ def _alignments(
     path: str, size: int, min_mapq: int, per_strand: bool, spliced: bool, reference: str | None
 ) -> tuple[dict[str, int], Values]:
     """The sequences of an alignment file and coverage [bins of all, channels]."""
-    import pysam
-
-    verbosity = pysam.set_verbosity(0)  # htslib's own lines on stderr: the errors below say it
-    try:
-        with pysam.AlignmentFile(path, check_sq=False, reference_filename=reference) as file:
-            sequences = dict(zip(file.references, file.lengths, strict=True))
-            if not sequences:
-                raise InputError(f"{path} names no reference sequences: these reads are not aligned; align them first")
-            starts = _first_bins(sequences, size)
-            offsets = [size * first for first in starts]
-            strands = 2 if per_strand else 1
-            coverage = [_Coverage(starts[-1], size) for _ in range(strands * (1 + spliced))]
-            reads = _count_reads(file, coverage, offsets, min_mapq, strands, spliced)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        remedy = "copy it again, or for CRAM give the genome it was made with as --reference"
-        raise InputError(f"{path}: the alignments cannot be read ({reason}); {remedy}") from error
-    finally:
-        pysam.set_verbosity(verbosity)
+    with open_alignments(path, reference=reference) as file:
+        sequences = dict(zip(file.references, file.lengths, strict=True))
+        starts = _first_bins(sequences, size)
+        offsets = [size * first for first in starts]
+        strands = 2 if per_strand else 1
+        coverage = [_Coverage(starts[-1], size) for _ in range(strands * (1 + spliced))]
+        reads = _count_reads(file, coverage, offsets, min_mapq, strands, spliced)
     counted = [channel.per_bin() for channel in coverage]
     if not reads:
         raise InputError(f"{path} holds no aligned reads of mapping quality {min_mapq} or more; lower --min-mapq")
@@ -315,18 +293,9 @@ def _count_reads(
 
 def _bigwig(path: str, size: int) -> tuple[dict[str, int], Values]:
     """The sequences of a bigWig file and the mean of each bin [bins of all, 1]."""
-    try:
-        import pybigtools
-    except ImportError:
-        raise InputError(
-            f"{path}: bigWig files need another package; install it with: pip install 'lstmhmm-bio[bigwig]'"
-        ) from None
-    try:
-        with open(path, "rb") as stream, pybigtools.open(stream) as file:
-            sequences = {name: int(length) for name, length in file.chroms().items()}
-            means = [_means(file, name, length, size) for name, length in sequences.items()]
-    except (OSError, ValueError, RuntimeError, KeyError, pybigtools.BBIReadError) as error:
-        raise InputError(f"{path}: the bigWig file cannot be read ({error}); copy or make it again") from error
+    with open_bigwig(path) as file:
+        sequences = {name: int(length) for name, length in file.chroms().items()}
+        means = [_means(file, name, length, size) for name, length in sequences.items()]
     if not means:
         raise InputError(f"{path} holds no sequences; give a bigWig file with values")
     return sequences, np.concatenate(means)[:, None]

@@ -31,6 +31,11 @@ def span_in(region: str, name: str, length: int) -> tuple[int, int] | None:
     return start - 1, min(end, length)
 
 
+def id_of(name: str, start: int, end: int) -> str:
+    """The id of a record that was cut to a 0-based half-open span."""
+    return f"{name}:{start + 1}-{end}"
+
+
 def no_such_record(region: str, source: str) -> UsageError:
     """The error for a region that no record of a file answers to."""
     return UsageError(

@@ -14,7 +14,8 @@ from .alignments import read_alignments
 from .compression import input_name, open_input
 from .fasta import read_fasta
 from .genbank import read_genbank
-from .regions import no_such_record, span_in
+from .regions import id_of, no_such_record, span_in
+from .unique import FirstSeen
 
 _SAM_HEADER = re.compile(rb"@(HD|SQ|RG|PG|CO)\t")
 
@@ -95,17 +96,16 @@ def _cut(records: Iterator[Record], region: str, source: str) -> Iterator[Record
         if region == record.id:
             yield record
         else:
-            name = f"{record.id}:{start + 1}-{end}"
-            yield replace(record, id=name, codes=record.codes[start:end], circular=False)
+            yield replace(record, id=id_of(record.id, start, end), codes=record.codes[start:end], circular=False)
         return
     raise no_such_record(region, source)
 
 
 def _unique(records: Iterator[Record], source: str) -> Iterator[Record]:
     """The records, as long as no two share an id."""
-    numbers: dict[str, int] = {}
+    names = FirstSeen()
     for number, record in enumerate(records, 1):
-        first = numbers.setdefault(record.id, number)
+        first = names.add(record.id)
         if first != number:
             raise InputError(f"{source}: records {first} and {number} are both named {record.id!r}; rename one of them")
         yield record

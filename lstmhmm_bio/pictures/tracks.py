@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..features import Record
+from ..io.alignments import open_alignments
 from ..io.bedgraph import read_track
 from ..io.compression import input_name, open_input
 from ..io.reference import read_reference
@@ -131,26 +132,18 @@ def read_coverage(path: str, seqid: str, start: int, end: int, *, reference: str
     Raises:
         InputError: the file cannot be read, or has no such reference sequence.
     """
-    import pysam
-
     edges = np.linspace(start, end, min(POINTS, end - start) + 1).astype(np.int64)
     aligned = np.zeros(end - start + 1, np.int64)
-    verbosity = pysam.set_verbosity(0)
-    try:
-        with pysam.AlignmentFile(path, reference_filename=reference) as file:
-            if seqid not in file.references:
-                raise InputError(f"{path}: has no reference sequence {seqid!r}; give alignments to this genome")
-            for read in file.fetch(seqid, start, end) if file.has_index() else _on(file, seqid):
-                if read.flag & 0x704:  # as in samtools depth
-                    continue
-                for a, b in read.get_blocks():
-                    if a < end and b > start:
-                        aligned[max(a, start) - start] += 1
-                        aligned[min(b, end) - start] -= 1
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: the alignments cannot be read ({' '.join(str(error).split())})") from error
-    finally:
-        pysam.set_verbosity(verbosity)
+    with open_alignments(path, reference=reference) as file:
+        if seqid not in file.references:
+            raise InputError(f"{path}: has no reference sequence {seqid!r}; give alignments to this genome")
+        for read in file.fetch(seqid, start, end) if file.has_index() else _on(file, seqid):
+            if read.flag & 0x704:  # as in samtools depth
+                continue
+            for a, b in read.get_blocks():
+                if a < end and b > start:
+                    aligned[max(a, start) - start] += 1
+                    aligned[min(b, end) - start] -= 1
     depth = np.cumsum(aligned)[:-1]
     total = np.concatenate([[0], np.cumsum(depth)])
     borders = np.stack([edges[:-1], edges[1:]], 1)

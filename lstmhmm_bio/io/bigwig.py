@@ -1,4 +1,4 @@
-"""Tracks of numbers along the genome as bigWig (Kent et al. 2010, Bioinformatics 26:2204), through pybigtools.
+"""Numbers along the genome as bigWig (Kent et al. 2010, Bioinformatics 26:2204), in and out, through pybigtools.
 
 A bigWig file wants the lengths of all records first, and its records in the order of their names (its index is a search
 tree, which pybigtools builds in the order given). `write_bigwig` is for values that come so; a `BigwigWriter` takes the
@@ -13,6 +13,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain, repeat
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +22,12 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import OutputError, UsageError
+from ..errors import InputError, LstmHmmError, OutputError, UsageError
+from .compression import open_input
 from .output import OutputSet
 
+#: what bigWig files are named
+SUFFIXES = (".bw", ".bigwig")
 #: (seqid, start, end, value), 0-based half-open
 Interval = tuple[str, int, int, float]
 
@@ -34,6 +38,32 @@ _RUN = np.dtype([("start", np.uint32), ("end", np.uint32), ("value", np.float32)
 _BASES_AT_A_TIME = 1 << 20
 _RUNS_AT_A_TIME = 1 << 16
 _MAGIC = bytes.fromhex("26fc8f88")
+_MISSING = "bigWig files need another package; install it with: pip install 'lstmhmm-bio[bigwig]'"
+
+
+def is_bigwig(path: str) -> bool:
+    """Whether a file's first bytes are those of a bigWig file, of either byte order.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    with open_input(path) as stream:
+        return stream.peek()[: len(_MAGIC)] in (_MAGIC, _MAGIC[::-1])
+
+
+@contextmanager
+def open_bigwig(path: str) -> Iterator[Any]:
+    """A bigWig file to read from, as pybigtools opens it.
+
+    Raises:
+        InputError: pybigtools is not installed, or the file is broken, now or while it is read.
+    """
+    pybigtools = _pybigtools(InputError(f"{path}: {_MISSING}"))
+    try:
+        with open(path, "rb") as stream, pybigtools.open(stream) as file:
+            yield file
+    except (OSError, ValueError, RuntimeError, KeyError, pybigtools.BBIReadError) as error:
+        raise InputError(f"{path}: the bigWig file cannot be read ({error}); copy or make it again") from error
 
 
 def runs(values: ArrayLike) -> NDArray[np.void]:
@@ -79,21 +109,24 @@ class BigwigWriter:
     """
 
     def __init__(self, handle: TextIO) -> None:
-        _pybigtools()  # who cannot write need not compute
+        _pybigtools(UsageError(_MISSING))  # who cannot write need not compute
         self._handle = handle
         self._spool = tempfile.TemporaryFile(prefix="lstmhmm_")  # noqa: SIM115  (closed by __exit__)
         self._records: dict[str, tuple[int, int, int]] = {}  # bases, runs, place in the spool
 
-    def write(self, seqid: str, values: ArrayLike) -> None:
-        """Adds a record by its values, [length]."""
-        track, place, count = np.asarray(values), self._spool.tell(), 0
-        for start in range(0, len(track), _BASES_AT_A_TIME):
-            found = runs(track[start : start + _BASES_AT_A_TIME])
-            found["start"] += start
-            found["end"] += start
+    def write(self, seqid: str, values: ArrayLike, edges: NDArray[np.int64] | None = None) -> None:
+        """Adds a record by its values, [length]; or those of cells, [cells], which are written as they are.
+
+        Args:
+            seqid: record.
+            values: one for each base or cell.
+            edges: [cells + 1] borders of the cells.
+        """
+        track, place = np.asarray(values), self._spool.tell()
+        for found in _runs_of(track) if edges is None else [_cells(track, edges)]:
             self._spool.write(found.tobytes())
-            count += len(found)
-        self._records[seqid] = len(track), count, place
+        count = (self._spool.tell() - place) // _RUN.itemsize
+        self._records[seqid] = len(track) if edges is None else int(edges[-1]), count, place
 
     def __enter__(self) -> BigwigWriter:
         return self
@@ -116,8 +149,23 @@ class BigwigWriter:
                 yield from zip(repeat(name), *columns, strict=False)
 
 
+def _runs_of(track: NDArray[Any]) -> Iterator[NDArray[np.void]]:
+    """`runs` of a track, some of them at a time."""
+    for start in range(0, len(track), _BASES_AT_A_TIME):
+        found = runs(track[start : start + _BASES_AT_A_TIME])
+        found["start"] += start
+        found["end"] += start
+        yield found
+
+
+def _cells(values: NDArray[Any], edges: NDArray[np.int64]) -> NDArray[np.void]:
+    found = np.empty(len(values), _RUN)
+    found["start"], found["end"], found["value"] = edges[:-1], edges[1:], values
+    return found
+
+
 def _write(handle: BinaryIO, chrom_sizes: Mapping[str, int], values: Iterable[Interval]) -> None:
-    bigtools = _pybigtools()
+    bigtools = _pybigtools(UsageError(_MISSING))
     failures: list[BaseException] = []
 
     def guarded() -> Iterator[Interval]:
@@ -167,11 +215,9 @@ def _joined(values: Iterable[Interval], chrom_sizes: Mapping[str, int]) -> Itera
         yield last
 
 
-def _pybigtools() -> Any:
+def _pybigtools(missing: LstmHmmError) -> Any:
     try:
         import pybigtools
     except ImportError:
-        raise UsageError(
-            "bigWig files need another package; install it with: pip install 'lstmhmm-bio[bigwig]'"
-        ) from None
+        raise missing from None
     return pybigtools

@@ -13,7 +13,6 @@ from lstmhmm_bio.nn.hybrid import Tracks, score_windows
 from lstmhmm_bio.nn.network import CodeMasks, NetworkConfig, class_logits, signals
 from lstmhmm_bio.nn.sites import SITES
 from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
-from lstmhmm_bio.sequence import encode as codes_of
 
 STANDARD = CodeMasks.of(GeneticCode.from_number(11))
 #: stop codons of some genetic codes, and those start codons that are ATG, GTG or TTG, from NCBI's tables
@@ -48,7 +47,7 @@ def few_sites(rng: np.random.Generator, length: int, kind: str, *, unknown: floa
     while True:
         codes = random_codes(rng, length, unknown=unknown)
         found = candidates(np.stack([codes, reverse_complement(codes)]), kind)
-        if all(max(here.sum(1)) <= max(8, length * SITES[s].per_64 // 64) for s, here in found.items()):
+        if all(max(here.sum(1)) <= SITES[s].read_in(length) for s, here in found.items()):
             return codes
 
 
@@ -152,13 +151,6 @@ def test_site_scores_appear_at_their_sites_alone() -> None:
         ]
         np.testing.assert_array_equal(tracks.sites[row] != 0, np.array(expected).T)
     assert tracks.sites.any(axis=1).all()
-
-
-def test_surplus_start_codons_score_nothing() -> None:
-    codes = np.tile(codes_of("ATG"), 64)[None]
-    tracks = score(codes, random_tables(np.random.default_rng(3), 1))
-    limit = 192 * SITES["start"].per_64 // 64
-    np.testing.assert_array_equal(np.flatnonzero(tracks.sites[0]), np.arange(0, 3 * limit, 3))
 
 
 @pytest.mark.parametrize("kind", KINDS)

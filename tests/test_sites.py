@@ -11,7 +11,18 @@ import pytest
 from tiny import random_codes, random_tables
 
 from lstmhmm_bio.calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
-from lstmhmm_bio.nn.sites import BINS, SITES, Site, SiteParams, init_site, kmers, site_scores
+from lstmhmm_bio.nn.sites import (
+    BINS,
+    NARROW,
+    SITES,
+    Dense,
+    Site,
+    SiteParams,
+    corrections,
+    init_site,
+    kmers,
+    site_scores,
+)
 from lstmhmm_bio.sequence import kmer_indices
 
 HIDDEN, WIDTH, STRIDE, TIME = 4, 6, 6, 240
@@ -25,12 +36,12 @@ def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
     features = rng.normal(size=(TIME // STRIDE, 2, 2 * HIDDEN)).astype(np.float32)
     scores = rng.normal(size=(2, TIME, classes)).astype(np.float32) * (codes < 4)[..., None]
     candidates = np.array([[3, 50, 117, 239], [0, 31, 60, 200]])
-    params = init_site(jax.random.key(0), SITES[name], classes, HIDDEN, WIDTH)
-    inputs = len(params[0].w)
+    params = init_site(jax.random.key(0), SITES[name], classes, HIDDEN, STRIDE, WIDTH)
+    inputs = len(params.layers[0].w)
 
     # relu(x) - relu(-x) = x: the model as a probe of single inputs
     def probe(unit: jax.Array) -> jax.Array:
-        return site_scores(_probe(params, unit), SITES[name], codes, tables, features, jnp.asarray(scores), candidates)
+        return corrections(_probe(params, unit), SITES[name], codes, tables, features, jnp.asarray(scores), candidates)
 
     found = np.asarray(jax.jit(jax.vmap(probe, out_axes=-1))(np.eye(inputs, dtype=np.float32)))
     for row in range(2):
@@ -41,10 +52,12 @@ def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
 
 
 def _probe(params: SiteParams, unit: jax.Array) -> SiteParams:
-    first, second, last = (jax.tree.map(jnp.zeros_like, layer) for layer in params)
+    first, second, last = (jax.tree.map(jnp.zeros_like, layer) for layer in params.layers)
     first = first._replace(w=first.w.at[:, 0].set(unit).at[:, 1].set(-unit))
     second = second._replace(w=second.w.at[0, 0].set(1).at[1, 1].set(1))
-    return first, second, last._replace(w=last.w.at[0, 0].set(1).at[1, 0].set(-1))
+    last = last._replace(w=last.w.at[0, 0].set(1).at[1, 0].set(-1))
+    # the features as they are, and nothing in the places of those that are too few
+    return params._replace(narrow=Dense(jnp.eye(2 * HIDDEN, NARROW), jnp.zeros(NARROW)), layers=(first, second, last))
 
 
 def _input(
@@ -70,19 +83,35 @@ def _input(
         # codon positions in the candidate's own frame, then in the two others; then the other classes
         out += [mean([scores[t, (t - at - frame) % 3] for t in inside]) for frame in range(3)]
         out += [mean([scores[t, c] for t in inside]) for c in range(3, scores.shape[1])]
-    return np.array([*out, *tables.summary, *features[at // STRIDE]])
+    return np.array([*out, *tables.summary, *np.pad(features[at // STRIDE], (0, NARROW - 2 * HIDDEN))])
 
 
 @pytest.mark.parametrize("name", SITES)
-def test_initial_scores_are_finite_and_differ(name: str) -> None:
+def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
+    """Each candidate has the screen of its base of the step; the perceptron is added to the best of them alone."""
     rng = np.random.default_rng(1)
     codes, tables = random_codes(rng, TIME)[None], random_tables(rng, 1)
     features = rng.normal(size=(TIME // STRIDE, 1, 2 * HIDDEN)).astype(np.float32)
-    params = init_site(jax.random.key(1), SITES[name], 4, HIDDEN, WIDTH)
-    candidates = np.array([[0, 7, 100, 239, 240, 1000]])  # the last two are padding
-    scores = site_scores(params, SITES[name], codes, tables, features, jnp.zeros((1, TIME, 4)), candidates)
-    assert np.isfinite(scores).all()
-    assert np.ptp(scores[0, :4]) > 1e-4
+    classes = jnp.zeros((1, TIME, 4))
+    params = init_site(jax.random.key(1), SITES[name], 4, HIDDEN, STRIDE, WIDTH)
+    here = rng.random((1, TIME)) < 0.4
+    found = np.asarray(site_scores(params, SITES[name], codes, tables, features, classes, jnp.asarray(here)))[0]
+    rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
+    rough += np.tile(params.screen.b, TIME // STRIDE)
+    places = np.flatnonzero(here[0])
+    read = SITES[name].read_in(TIME)
+    assert len(places) > read
+    best = places[np.argsort(-rough[places])[:read]]
+    expected = np.where(here[0], rough, 0.0)
+    fine = corrections(params, SITES[name], codes, tables, features, classes, jnp.asarray(best)[None])[0]
+    assert np.ptp(fine) > 1e-4
+    expected[best] += fine
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_every_candidate_is_read_where_they_are_few() -> None:
+    site = SITES["donor"]
+    assert [site.read_in(time) for time in (10, 200, 1536, 6144)] == [10, 32, 48, 192]
 
 
 @pytest.mark.parametrize(("length", "k"), [(1, 3), (40, 3), (40, 5), (40, 6), (6, 6)])

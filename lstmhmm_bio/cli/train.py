@@ -66,6 +66,9 @@ from ..errors import UsageError
 @click.option("--hidden", default=96, show_default=True, type=click.IntRange(1), help="LSTM units per direction.")
 @click.option("--layers", default=1, show_default=True, type=click.IntRange(1), help="LSTM layers.")
 @click.option(
+    "--dropout", default=0.0, show_default=True, type=click.FloatRange(0, 1, max_open=True), help="Of LSTM outputs."
+)
+@click.option(
     "--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop early, with a checkpoint, after this time."
 )
 @click.option("--seed", default=1, show_default=True, help="Of initial weights and windows.")
@@ -92,6 +95,7 @@ def train(
     stride: int,
     hidden: int,
     layers: int,
+    dropout: float,
     max_minutes: float | None,
     seed: int,
     threads: int,
@@ -138,7 +142,7 @@ def train(
             name=name,
             start_from=start_from,
             network={"stride": stride, "hidden": hidden, "layers": layers},
-            training={"steps": steps, "learning_rate": learning_rate, "seed": seed},
+            training={"steps": steps, "learning_rate": learning_rate, "dropout": dropout, "seed": seed},
             batch=batch,
             window=window,
             max_minutes=max_minutes,
@@ -159,6 +163,7 @@ def train(
             "steps": steps,
             "learning_rate": learning_rate,
             "framewise_steps": 0 if start_from else steps // 10,
+            "dropout": dropout,
             "freeze": freeze_network,
             "seed": seed,
         },

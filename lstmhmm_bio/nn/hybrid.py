@@ -12,7 +12,7 @@ from jax import Array
 from ..calibration import Tables
 from ..hmm.emissions import scaled_likelihood_ratio
 from ..hmm.grammars.grammar import Grammar
-from .network import CodeMasks, NetworkConfig, NetworkParams, class_logits, encode, init_network, signals
+from .network import CodeMasks, Dropout, NetworkConfig, NetworkParams, class_logits, encode, init_network, signals
 from .sites import SITES, site_scores
 
 
@@ -71,6 +71,7 @@ def score_windows(
     code: CodeMasks,
     *,
     frozen: bool = False,
+    dropout: Dropout | None = None,
 ) -> Tracks:
     """Runs network and scaling over windows.
 
@@ -82,10 +83,11 @@ def score_windows(
         tables: calibration tables with a leading axis of n.
         code: genetic code.
         frozen: no gradients into the LSTM and the class head, only into site models, temperatures and biases.
+        dropout: noise for training.
     """
     s = signals(codes, tables, code)
     rows, time = s.codes.shape
-    features = encode(params.network, config, s, jnp.asarray(tables.summary))
+    features = encode(params.network, config, s, jnp.asarray(tables.summary), dropout)
     logits = class_logits(params.network, config, features)
     if frozen:
         features, logits = jax.lax.stop_gradient((features, logits))
@@ -97,10 +99,7 @@ def score_windows(
     both = jax.tree.map(lambda x: jnp.concatenate([x, x]), tables)
     columns = []
     for name in config.sites:
-        k = max(8, time * SITES[name].per_64 // 64)
         here = (marks & grammar.site_marks[name]) != 0
-        candidates = jax.vmap(lambda row, k=k: jnp.nonzero(row, size=k, fill_value=time)[0])(here)
-        scores = site_scores(params.network.sites[name], SITES[name], s.codes, both, features, classes, candidates)
-        columns.append(jax.vmap(lambda i, v: jnp.zeros(time).at[i].set(v, mode="drop"))(candidates, scores))
+        columns.append(site_scores(params.network.sites[name], SITES[name], s.codes, both, features, classes, here))
     sites = jnp.stack(columns, -1) if columns else jnp.zeros((rows, time, 0))
     return Tracks(classes, sites, marks, logits)

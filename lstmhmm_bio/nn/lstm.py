@@ -9,11 +9,15 @@ The four gates are one fused matrix in the order i, f, o, C~. sigma(z) is comput
 the same function and faster on CPU. The input projection stays inside the step: computed outside, its [time, batch,
 4 * hidden] buffer leaves the cache and memory traffic becomes the limit.
 
+Gradients need the gates again; they are kept, and the weights' gradient is one product over all steps instead of a sum
+that every step reads and writes.
+
 Where a step is masked both h and C are zero, so padding before the first real step leaves the initial state untouched.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -41,13 +45,7 @@ def init_lstm(key: Array, inputs: int, hidden: int) -> LSTMParams:
 
 def lstm_step(params: LSTMParams, h: Array, c: Array, x: Array) -> tuple[Array, Array]:
     """One step: h, c [batch, hidden] and x [batch, inputs] -> next h, c."""
-    hidden = h.shape[-1]
-    z = x @ params.wx + h @ params.wh + params.b
-    gates = 0.5 * jnp.tanh(0.5 * z[:, : 3 * hidden]) + 0.5
-    candidate = jnp.tanh(z[:, 3 * hidden :])
-    i, f, o = gates[:, :hidden], gates[:, hidden : 2 * hidden], gates[:, 2 * hidden :]
-    c = f * c + i * candidate
-    return o * jnp.tanh(c), c
+    return _state(_gates(params, h, x), c)
 
 
 def lstm(params: LSTMParams, x: Array, mask: Array, *, reverse: bool = False) -> Array:
@@ -60,20 +58,86 @@ def lstm(params: LSTMParams, x: Array, mask: Array, *, reverse: bool = False) ->
         reverse: read from the last step to the first; outputs stay in place.
 
     Returns:
-        [time, batch, hidden] hidden states, 0 at padding.
+        [time, batch, hidden] hidden states, 0 at padding. Differentiable in params and x, once.
     """
-    hidden = params.wh.shape[0]
-    zeros = jnp.zeros((x.shape[1], hidden), x.dtype)
+    return _lstm(reverse, params, x, mask)
 
-    def step(carry: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _lstm(reverse: bool, params: LSTMParams, x: Array, mask: Array) -> Array:
+    return _run(reverse, params, x, mask, keep=False)[0]
+
+
+def _run(reverse: bool, params: LSTMParams, x: Array, mask: Array, *, keep: bool) -> tuple[Array, ...]:
+    """Hidden states; with `keep` also the cells and the gates."""
+    zeros = jnp.zeros((x.shape[1], params.wh.shape[0]), x.dtype)
+
+    def step(carry: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+        h, c = carry
         x_t, m = inputs
-        h, c = lstm_step(params, *carry, x_t)
-        h, c = h * m[:, None], c * m[:, None]
-        return (h, c), h
+        gates = _gates(params, h, x_t)
+        h, c = (value * m[:, None] for value in _state(gates, c))
+        return (h, c), (h, c, gates) if keep else (h,)
 
-    # for gradients a step is computed again from h and C: cheaper than moving its gates through memory
-    _, hs = jax.lax.scan(jax.checkpoint(step), (zeros, zeros), (x, mask), reverse=reverse)
-    return hs
+    return jax.lax.scan(step, (zeros, zeros), (x, mask), reverse=reverse)[1]
+
+
+def _gates(params: LSTMParams, h: Array, x: Array) -> Array:
+    """i, f, o and C~ side by side: [batch, 4 * hidden]."""
+    hidden = h.shape[-1]
+    z = x @ params.wx + h @ params.wh + params.b
+    return jnp.concatenate([0.5 * jnp.tanh(0.5 * z[:, : 3 * hidden]) + 0.5, jnp.tanh(z[:, 3 * hidden :])], axis=-1)
+
+
+def _state(gates: Array, c: Array) -> tuple[Array, Array]:
+    i, f, o, candidate = jnp.split(gates, 4, axis=-1)
+    c = f * c + i * candidate
+    return o * jnp.tanh(c), c
+
+
+def _lstm_fwd(
+    reverse: bool, params: LSTMParams, x: Array, mask: Array
+) -> tuple[Array, tuple[LSTMParams, Array, Array, tuple[Array, ...]]]:
+    kept = _run(reverse, params, x, mask, keep=True)
+    return kept[0], (params, x, mask, kept)
+
+
+def _lstm_bwd(
+    reverse: bool, residuals: tuple[LSTMParams, Array, Array, tuple[Array, ...]], out: Array
+) -> tuple[LSTMParams, Array, Array]:
+    """Back through time for the gates alone; weights and inputs get theirs in one product over all steps."""
+    params, x, mask, (h, c, gates) = residuals
+
+    def before(states: Array) -> Array:
+        """The states that each step began with."""
+        edge = jnp.zeros_like(states[:1])
+        return jnp.concatenate([states[1:], edge] if reverse else [edge, states[:-1]])
+
+    def step(carry: tuple[Array, Array], inputs: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
+        dh, dc = carry
+        out_t, gates_t, c_before, m = inputs
+        i, f, o, candidate = jnp.split(gates_t, 4, axis=-1)
+        tanh_c = jnp.tanh(f * c_before + i * candidate)
+        dh = (dh + out_t) * m[:, None]
+        dc = dc * m[:, None] + dh * o * (1 - tanh_c * tanh_c)
+        dz = jnp.concatenate(
+            [
+                dc * candidate * i * (1 - i),
+                dc * c_before * f * (1 - f),
+                dh * tanh_c * o * (1 - o),
+                dc * i * (1 - candidate * candidate),
+            ],
+            axis=-1,
+        )
+        return (dz @ params.wh.T, dc * f), dz
+
+    zeros = jnp.zeros_like(h[0])
+    _, dz = jax.lax.scan(step, (zeros, zeros), (out, gates, before(c), mask), reverse=not reverse)
+    weights = LSTMParams(jnp.einsum("tbi,tbg->ig", x, dz), jnp.einsum("tbh,tbg->hg", before(h), dz), dz.sum((0, 1)))
+    return weights, dz @ params.wx.T, jnp.zeros_like(mask)
+
+
+_lstm.defvjp(_lstm_fwd, _lstm_bwd)
 
 
 def bilstm(forward: LSTMParams, backward: LSTMParams, x: Array, mask: Array) -> Array:

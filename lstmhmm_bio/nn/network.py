@@ -98,7 +98,7 @@ def init_network(key: Array, config: NetworkConfig) -> NetworkParams:
             init_dense(next(keys), config.head, config.classes * config.stride),
         ),
         sites={
-            name: init_site(next(keys), SITES[name], config.classes, config.hidden, config.site_head)
+            name: init_site(next(keys), SITES[name], config.classes, config.hidden, config.stride, config.site_head)
             for name in config.sites
         },
     )
@@ -129,7 +129,20 @@ def signals(codes: Array, tables: Tables, code: CodeMasks) -> Signals:
     )
 
 
-def encode(params: NetworkParams, config: NetworkConfig, s: Signals, summary: Array) -> Array:
+class Dropout(NamedTuple):
+    """Noise for training: the random key and the share of each layer's outputs that is left out."""
+
+    key: Array
+    rate: float
+
+    def __call__(self, x: Array, layer: int) -> Array:
+        kept = jax.random.bernoulli(jax.random.fold_in(self.key, layer), 1 - self.rate, x.shape)
+        return jnp.where(kept, x / (1 - self.rate), 0.0)
+
+
+def encode(
+    params: NetworkParams, config: NetworkConfig, s: Signals, summary: Array, dropout: Dropout | None = None
+) -> Array:
     """LSTM features of both strands.
 
     Args:
@@ -137,6 +150,7 @@ def encode(params: NetworkParams, config: NetworkConfig, s: Signals, summary: Ar
         config: sizes.
         s: from `signals`; time must be a multiple of the stride.
         summary: [n, 3] of `Tables`.
+        dropout: of each layer's outputs (Srivastava et al. 2014).
 
     Returns:
         [time / stride, 2 n, 2 * hidden].
@@ -151,8 +165,10 @@ def encode(params: NetworkParams, config: NetworkConfig, s: Signals, summary: Ar
     constant = jnp.broadcast_to(jnp.concatenate([summary, summary]), (x.shape[0] - 2, rows, 3))
     x = jnp.concatenate([x[:-2], x[1:-1], x[2:], constant], -1)
     h = jnp.tanh(x @ params.stem.w + params.stem.b)
-    for layer in params.lstm:
+    for i, layer in enumerate(params.lstm):
         h = strand_lstm(layer, h, mask)
+        if dropout:
+            h = dropout(h, i)
     return h
 
 

@@ -1,7 +1,8 @@
 """Site models: scores of candidate sites, such as start codons and splice sites, from their surroundings.
 
 A per-base class does not learn sites: whether an ATG is *the* start of a gene depends on what lies dozens of bases away
-and on its competitors. Each kind of site has a small perceptron of its own, run at the candidates only.
+and on its competitors. Each kind of site has a small perceptron of its own. Nearly all candidates are plainly wrong,
+so a linear screen of the LSTM's features scores every base, and the perceptron corrects it at the best candidates only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from ..calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, T
 #: boundaries, relative to the site, of the bins in which a model sees the class scores around it
 BINS = (-96, -48, -24, -12, -3, 0, 3, 12, 24, 48, 96)
 
+#: LSTM features, narrowed, that a model sees
+NARROW = 32
+
 
 @dataclass(frozen=True)
 class Site:
@@ -25,7 +29,7 @@ class Site:
 
     Attributes:
         first, last: bases that its model sees, relative to the site.
-        per_64: candidates that every 64-base stretch of a strand may hold on average; more are left out.
+        per_64: candidates whose surroundings are looked at, per 64 bases of a strand; the others keep their screen.
         calibrated: it sees the genome's own start context (`Tables.upstream`, `Tables.context`).
     """
 
@@ -38,13 +42,17 @@ class Site:
     def width(self) -> int:
         return self.last - self.first + 1
 
+    def read_in(self, time: int) -> int:
+        """Candidates whose surroundings are looked at in `time` bases of a strand."""
+        return min(time, max(32, time * self.per_64 // 64))
+
 
 #: position of a site: first base of the start codon, last base of the stop codon, first and last base of the intron
 SITES = {
-    "start": Site(-48, 14, 6, calibrated=True),
-    "stop": Site(-14, 15, 6),
-    "donor": Site(-14, 25, 10),
-    "acceptor": Site(-55, 14, 10),
+    "start": Site(-48, 14, 2, calibrated=True),
+    "stop": Site(-14, 15, 2),
+    "donor": Site(-14, 25, 2),
+    "acceptor": Site(-55, 14, 2),
 }
 
 
@@ -55,7 +63,18 @@ class Dense(NamedTuple):
     b: Array
 
 
-SiteParams = tuple[Dense, Dense, Dense]
+class SiteParams(NamedTuple):
+    """Weights of a site model.
+
+    Attributes:
+        screen: [2 * hidden, stride], a score of each base from the LSTM's features.
+        narrow: [2 * hidden, NARROW], what the perceptron sees of the features; fewer are cheaper to look up.
+        layers: of the perceptron.
+    """
+
+    screen: Dense
+    narrow: Dense
+    layers: tuple[Dense, Dense, Dense]
 
 
 def init_dense(key: Array, inputs: int, outputs: int, scale: float = 1.0) -> Dense:
@@ -63,7 +82,7 @@ def init_dense(key: Array, inputs: int, outputs: int, scale: float = 1.0) -> Den
     return Dense(scale * jax.random.normal(key, (inputs, outputs)) / inputs**0.5, jnp.zeros(outputs))
 
 
-def init_site(key: Array, site: Site, classes: int, hidden: int, width: int) -> SiteParams:
+def init_site(key: Array, site: Site, classes: int, hidden: int, stride: int, width: int) -> SiteParams:
     """Random initial weights of a site model.
 
     Args:
@@ -71,16 +90,19 @@ def init_site(key: Array, site: Site, classes: int, hidden: int, width: int) -> 
         site: what it looks at.
         classes: classes of the network.
         hidden: LSTM units per direction.
+        stride: bases per LSTM step.
         width: of its first layer.
     """
     calibrated = PWM_WIDTH + (UPSTREAM_LAST - UPSTREAM_FIRST + 1) if site.calibrated else 0
-    inputs = 4 * site.width + calibrated + classes * (len(BINS) - 1) + 3 + 2 * hidden
-    keys = jax.random.split(key, 3)
-    return (
+    inputs = 4 * site.width + calibrated + classes * (len(BINS) - 1) + 3 + NARROW
+    keys = jax.random.split(key, 5)
+    layers = (
         init_dense(keys[0], inputs, width),
         init_dense(keys[1], width, 32),
         init_dense(keys[2], 32, 1, scale=0.1),
     )
+    screen = init_dense(keys[3], 2 * hidden, stride, scale=0.1)
+    return SiteParams(screen, init_dense(keys[4], 2 * hidden, NARROW), layers)
 
 
 def kmers(codes: Array, k: int) -> Array:
@@ -103,9 +125,9 @@ def site_scores(
     tables: Tables,
     features: Array,
     classes: Array,
-    candidates: Array,
+    here: Array,
 ) -> Array:
-    """Score of each candidate: a two-layer perceptron on its surroundings.
+    """Score of each candidate: the screen, and at the best of them the perceptron's correction.
 
     Args:
         params: weights of the site's model.
@@ -114,14 +136,25 @@ def site_scores(
         tables: with a leading axis of rows.
         features: [time / stride, rows, 2 * hidden] of the LSTM.
         classes: [rows, time, classes] scaled class scores.
-        candidates: [rows, k] positions; any value at or beyond time is padding.
+        here: bool [rows, time], the candidates.
 
     Returns:
-        [rows, k] log-odds-like scores (padding: arbitrary).
+        [rows, time] log-odds-like scores, 0 where no candidate is.
     """
-    time = codes.shape[1]
-    stride = time // len(features)
-    at = jnp.minimum(candidates, time - 1)
+    rows, time = codes.shape
+    rough = (features @ params.screen.w + params.screen.b).swapaxes(0, 1).reshape(rows, time)
+    rough = jnp.where(here, rough, 0.0)
+    ranked = jnp.where(here, jax.lax.stop_gradient(rough), -jnp.inf)
+    best, at = jax.lax.top_k(ranked, site.read_in(time))
+    fine = jnp.where(jnp.isfinite(best), corrections(params, site, codes, tables, features, classes, at), 0.0)
+    return jax.vmap(lambda row, i, v: row.at[i].add(v))(rough, at, fine)
+
+
+def corrections(
+    params: SiteParams, site: Site, codes: Array, tables: Tables, features: Array, classes: Array, at: Array
+) -> Array:
+    """What the perceptron makes of the surroundings of positions `at` [rows, k]: [rows, k]; see `site_scores`."""
+    stride = codes.shape[1] // len(features)
 
     def window(values: Array, first: int, last: int, fill: float) -> Array:
         """What lies around the candidates, of values [rows, time]: [rows, k, last - first + 1]."""
@@ -139,12 +172,13 @@ def site_scores(
             jax.vmap(lambda table, b: table[jnp.arange(PWM_WIDTH), b])(tables.context, near),
             window(pentamers, UPSTREAM_FIRST, UPSTREAM_LAST, 0.0),
         ]
+    narrow = (features @ params.narrow.w + params.narrow.b).swapaxes(0, 1)
     parts += [
         _class_bins(classes, codes < 4, at),
         jnp.broadcast_to(tables.summary[:, None], (*at.shape, 3)),
-        jax.vmap(lambda f, i: f[i])(features.swapaxes(0, 1), at // stride),
+        jax.vmap(lambda f, i: f[i])(narrow, at // stride),
     ]
-    first, second, last = params
+    first, second, last = params.layers
     y = jax.nn.relu(jnp.concatenate(parts, -1) @ first.w + first.b)
     y = jax.nn.relu(y @ second.w + second.b)
     return (y @ last.w + last.b)[..., 0]

@@ -11,20 +11,21 @@ more than new genomes deserve. They come from a random stretch of the same genom
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import calibration
 from ..calibration import Counts, Prior, Tables
-from ..sequence import Codes
+from ..hmm.grammars.grammar import Segments
+from ..sequence import Codes, GeneticCode, reverse_complement
 
 BLOCK = 8192  # bases per unit of calibration counts
 CLEARANCE = 50_000  # bases kept between a window and the genes its tables were counted on,
 MIN_CLEARANCE = 5_000  # less in short records; a gene counts where its middle is, so half of a long one
-PRIOR_ONLY = 0.2  # share of windows with the prior's tables
+PRIOR_ONLY = 0.2  # share of neighbourhoods with the prior's tables
 SHORT = 0.25  # share of windows cut to a random shorter length, as short contigs are
 
 
@@ -94,6 +95,31 @@ def unpack(flat: NDArray[np.float32]) -> Counts:
     return Counts(*(p.reshape(s) for p, s in zip(parts, calibration.SHAPES, strict=True)))
 
 
+def block_sums(codes: Codes, chains: Mapping[str, Sequence[Segments]], code: GeneticCode) -> NDArray[np.float32]:
+    """Running sums of calibration counts over blocks, `LabeledRecord.blocks`.
+
+    Args:
+        codes: [length] uint8.
+        chains: per strand, "+" or "-", the CDS to count, in its own coordinates; each in the block of its middle.
+        code: genetic code.
+    """
+    length = len(codes)
+    blocks = -(-length // BLOCK)
+    sums = np.zeros((blocks + 1, _WIDTH), np.float32)
+    for b in range(blocks):
+        background = calibration.background_counts(codes[b * BLOCK : (b + 1) * BLOCK])
+        sums[b + 1] = pack(replace(Counts.zeros(), background=background))
+    for strand, own_chains in chains.items():
+        own = codes if strand == "+" else reverse_complement(codes)
+        by_block: dict[int, list[Segments]] = {}
+        for chain in own_chains:
+            middle = (chain[0][0] + chain[-1][1]) // 2
+            by_block.setdefault((middle if strand == "+" else length - 1 - middle) // BLOCK, []).append(chain)
+        for b, members in by_block.items():
+            sums[b + 1] += pack(calibration.count_spliced(own, members, np.ones(len(members), bool), code))
+    return np.cumsum(sums, axis=0)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Training windows, ready for the network.
@@ -116,13 +142,31 @@ class WindowSampler:
 
     Genomes are drawn by the square root of their size, shared within a clade, so that neither six strains of one
     genus nor the largest genome dominate.
+
+    Args:
+        genomes: to draw from.
+        window: bases a window.
+        batch: windows a batch, a multiple of per_table.
+        per_table: windows drawn from one neighbourhood, which share calibration tables.
+        prior_only: share of neighbourhoods with the prior's tables, as contigs of metagenomes have.
+        short: share of windows cut to a random shorter length, as short contigs are.
     """
 
     #: the middles of windows lie within so many window lengths of the middle of their neighbourhood
     reach = 2.0
 
-    def __init__(self, genomes: Sequence[LabeledGenome], *, window: int, batch: int, per_table: int = 4) -> None:
+    def __init__(
+        self,
+        genomes: Sequence[LabeledGenome],
+        *,
+        window: int,
+        batch: int,
+        per_table: int = 4,
+        prior_only: float = PRIOR_ONLY,
+        short: float = SHORT,
+    ) -> None:
         self.genomes, self.window, self.batch, self.per_table = genomes, window, batch, per_table
+        self.prior_only, self.short = prior_only, short
         clades = Counter(g.clade for g in genomes)
         weight = np.array([np.sqrt(g.bases) / clades[g.clade] for g in genomes])
         # archaea are half of the training genomes and a smaller part of what people sequence
@@ -159,10 +203,13 @@ class WindowSampler:
         out = []
         for _ in range(self.per_table):
             size = min(w, length)
-            if rng.random() < SHORT:
-                size = min(size, int(rng.integers(120, w)))
+            # short records always: where they hold one gene each, their ends would tell where genes begin
+            if rng.random() < self.short or length < w:
+                size = min(size, int(rng.integers(120, max(size, 121))))
             near = centre + int(rng.integers(-int(self.reach * w), int(self.reach * w)))
-            start = int(np.clip(near - size // 2, 0, length - size))
+            start = int(
+                np.clip(near - size // 2, 0, length - size) if length > w else rng.integers(0, length - size + 1)
+            )
             codes = np.full(w, 4, np.uint8)
             codes[:size] = record.codes[start : start + size]
             forward, backward = np.zeros((2, w), record.allowed.dtype)
@@ -184,7 +231,7 @@ class WindowSampler:
     ) -> Tables:
         prior = self._priors[index]
         counts = Counts.zeros()
-        if rng.random() >= PRIOR_ONLY:
+        if rng.random() >= self.prior_only:
             # windows lie within two window sizes of the centre, see `_draw_near`, by their middle
             flat = _sample_blocks(record.blocks, centre, len(record.codes), -(-5 * self.window // 2), rng)
             if flat.sum() < 1e3 and len(genome.records) > 1:  # a short record: use others

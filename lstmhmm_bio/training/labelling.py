@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import calibration
-from ..calibration import Counts
 from ..errors import InputError
 from ..features import Gene, Record
 from ..hmm.grammars import bacteria, eukaryote
 from ..hmm.grammars.grammar import Segments
 from ..nn.network import CodeMasks
 from ..sequence import EUKARYOTIC_STARTS, PROKARYOTIC_STARTS, Codes, GeneticCode, reverse_complement
-from .dataset import BLOCK, LabeledGenome, LabeledRecord, pack
+from .dataset import LabeledGenome, LabeledRecord, block_sums
 
 if TYPE_CHECKING:
     from ..io.reference import Transcript
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 #: labels of one strand from its codes, transcripts in its own coordinates and genetic code: allowed states, the CDS
 #: that the tables are counted on, and the number of transcripts left out, by reason
 Labels = tuple[NDArray[np.unsignedinteger], list[Segments], Counter[str]]
-
-_NO_STARTS = tuple(np.zeros(shape, np.float32) for shape in calibration.SHAPES[2:])
 
 
 def load_genome(
@@ -95,29 +92,17 @@ def _label_record(
     label: Callable[[Codes, list[tuple[Transcript, Segments]], GeneticCode], Labels],
 ) -> tuple[LabeledRecord, list[Segments], Counter[str]]:
     codes, length = record.codes, len(record)
-    n_blocks = -(-length // BLOCK)
-    sums = np.zeros((n_blocks + 1, len(pack(Counts.zeros()))), np.float32)
-    for b in range(n_blocks):
-        background = calibration.background_counts(codes[b * BLOCK : (b + 1) * BLOCK])
-        sums[b + 1] = pack(Counts(np.zeros_like(background), background, *_NO_STARTS))
-    rows, all_chains = [], []
+    rows, chains = [], {}
     why: Counter[str] = Counter()
     for strand in "+-":
         own = codes if strand == "+" else reverse_complement(codes)
         inside = [(t, _own_segments(t, strand, length)) for t in transcripts if t.strand == strand]
         why["off the record"] += sum(s[0][0] < 0 or s[-1][1] > length for _, s in inside)
-        allowed, chains, reasons = label(own, inside, code)
+        allowed, chains[strand], reasons = label(own, inside, code)
         rows.append(allowed)
         why.update(reasons)
-        all_chains += chains
-        by_block: dict[int, list[Segments]] = {}
-        for chain in chains:
-            middle = (chain[0][0] + chain[-1][1]) // 2
-            by_block.setdefault((middle if strand == "+" else length - 1 - middle) // BLOCK, []).append(chain)
-        for b, members in by_block.items():
-            known = np.ones(len(members), bool)
-            sums[b + 1] += pack(calibration.count_spliced(own, members, known, code))
-    return LabeledRecord(record.id, codes, np.stack(rows), np.cumsum(sums, axis=0)), all_chains, why
+    labelled = LabeledRecord(record.id, codes, np.stack(rows), block_sums(codes, chains, code))
+    return labelled, chains["+"] + chains["-"], why
 
 
 def _own_segments(t: Transcript, strand: str, length: int) -> Segments:

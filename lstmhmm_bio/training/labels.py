@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, calibration
-from ..calibration import Counts
+from .. import calibration
 from ..errors import InputError, UsageError
 from ..features import Record
 from ..hmm.grammars import decoding_grammar, labels
-from ..hmm.grammars.grammar import Grammar
+from ..hmm.grammars.grammar import Grammar, Segments
 from ..hmm.grammars.labels import Labels
 from ..io.labels import LabelRegion, read_labels
 from ..model import Model, load_model, save_model
 from ..nn.hybrid import HybridParams, init_hybrid
 from ..nn.network import NetworkConfig
-from ..sequence import Codes, GeneticCode, reverse_complement
-from .dataset import BLOCK, LabeledGenome, LabeledRecord, WindowSampler, pack
-from .loop import Progress, TrainingConfig, init_state, train, with_class_frequencies
+from ..sequence import GeneticCode
+from .dataset import LabeledGenome, LabeledRecord, WindowSampler, block_sums
+from .loop import TrainingConfig, init_state, train, with_class_frequencies
+from .run import Run, check_sizes
 
 #: share of neighbourhoods that are drawn around a region of a label drawn at random, so that rare ones are seen
 _AROUND_REGIONS = 0.6
@@ -153,33 +150,18 @@ def fit_labels(
     base = load_model(start_from) if start_from else None
     sizes = base.config if base else NetworkConfig(**network)  # type: ignore[arg-type]
     config = replace(sizes, classes=len(description.labels), sites=())
-    if window % config.stride or batch % 4:
-        raise UsageError(f"window {window} must be a multiple of the stride {config.stride}, and batch {batch} of 4")
+    check_sizes(config, window, batch)
     labelled = [
         load_labelled(fasta, rows, path, description) for (fasta, path), rows in zip(genomes, regions, strict=True)
     ]
     _say_what_is_there(labelled, description, say)
     sampler = LabelSampler(labelled, description, window=window, batch=batch)
     plan = TrainingConfig(**training, framewise_steps=training["steps"])
-    began = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def report(progress: Progress) -> None:
-        line = {
-            "step": progress.step,
-            "framewise": round(progress.framewise, 5),
-            "crf": round(progress.crf, 4),
-            "Mb/s": round(progress.bases_per_second / 1e6, 3),
-            "minutes": round((time.monotonic() - began) / 60, 2),
-        }
-        with (folder / "progress.jsonl").open("a") as handle:
-            handle.write(json.dumps(line) + "\n")
-        say("  ".join(f"{k} {v}" for k, v in line.items()))
-
+    run = Run(folder, say)
     limit = 60 * max_minutes if max_minutes else float("inf")
     start = _initial_params(base, description, config, grammar, plan, sampler)
     params = train(
-        sampler, config, grammar, plan, folder, start_from=start, report=report, stop_after=limit, workers=workers
+        sampler, config, grammar, plan, folder, start_from=start, report=run.report, stop_after=limit, workers=workers
     )
     # the sequence-discriminative loss would lower every confidence long before it had found the temperatures
     say("temperatures and transitions")
@@ -187,19 +169,13 @@ def fit_labels(
         steps=_SCALING_STEPS, learning_rate=_SCALING_RATE, framewise_steps=0, freeze=True, seed=plan.seed
     )
     params = train(
-        sampler, config, grammar, rest, folder / "scaling", start_from=params, report=report, workers=workers
+        sampler, config, grammar, rest, folder / "scaling", start_from=params, report=run.report, workers=workers
     )
     card: dict[str, Any] = {
         "version": "1",
         "grammar": description.to_table(),
         "training": {
-            "date": date.today().isoformat(),
-            "lstmhmm": __version__,
-            "minutes": round((time.monotonic() - began) / 60, 1),
-            "batch": batch,
-            "window": window,
-            **training,
-            **({"from": f"{base.name} {base.version}"} if base else {}),
+            **run.facts({"batch": batch, "window": window, **training}, base),
             "sequences": [
                 {"name": g.name, "bases": g.bases, "regions": g.genes, "first": g.records[0].id} for g in labelled
             ],
@@ -247,33 +223,12 @@ def _labelled_record(
             f"{source}: {record.id!r} has {second!r} right after {first!r} at base {position} of a strand, which the "
             f"grammar does not let; mend the labels or its 'next'"
         )
-    return LabeledRecord(record.id, record.codes, allowed, _codon_counts(record.codes, regions, description, code))
-
-
-def _codon_counts(
-    codes: Codes, regions: list[LabelRegion], description: Labels, code: GeneticCode
-) -> NDArray[np.float32]:
-    """Running sums of calibration counts over blocks: of all bases, and of coding regions of whole codons."""
-    blocks = -(-len(codes) // BLOCK)
-    sums = np.zeros((blocks + 1, len(pack(Counts.zeros()))), np.float32)
-    for b in range(blocks):
-        zeros = Counts.zeros()
-        background = calibration.background_counts(codes[b * BLOCK : (b + 1) * BLOCK])
-        sums[b + 1] = pack(Counts(zeros.coding, background, *(getattr(zeros, f) for f in _OF_STARTS)))
-    coding = [r for r in regions if r.name == description.coding and r.strand != "." and (r.end - r.start) % 3 == 0]
-    for strand in "+-" if coding else "":
-        own = codes if strand == "+" else reverse_complement(codes)
-        by_block: dict[int, list[tuple[tuple[int, int], ...]]] = {}
-        for r in coding:
-            if r.strand == strand:
-                span = (r.start, r.end) if strand == "+" else (len(codes) - r.end, len(codes) - r.start)
-                by_block.setdefault((r.start + r.end) // 2 // BLOCK, []).append((span,))
-        for b, chains in by_block.items():
-            sums[b + 1] += pack(calibration.count_spliced(own, chains, np.ones(len(chains), bool), code))
-    return np.cumsum(sums, axis=0)
-
-
-_OF_STARTS = ("upstream", "false_upstream", "context", "false_context")
+    chains: dict[str, list[Segments]] = {"+": [], "-": []}
+    for r in regions:
+        if r.name == description.coding and r.strand in chains and (r.end - r.start) % 3 == 0:
+            span = (r.start, r.end) if r.strand == "+" else (len(record) - r.end, len(record) - r.start)
+            chains[r.strand].append((span,))
+    return LabeledRecord(record.id, record.codes, allowed, block_sums(record.codes, chains, code))
 
 
 def _regions_by_label(genome: LabeledGenome, description: Labels) -> dict[int, NDArray[np.int64]]:

@@ -18,13 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from ..calibration import Tables
 from ..hmm.grammars.grammar import Grammar
 from ..nn.hybrid import HybridParams, init_hybrid, score_windows
-from ..nn.network import CodeMasks, NetworkConfig
+from ..nn.network import CodeMasks, Dropout, NetworkConfig
 from ..sequence import GeneticCode
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from .dataset import Batch, WindowSampler
@@ -42,6 +43,7 @@ class TrainingConfig:
         framewise_steps: steps on the framewise loss alone.
         site_weight: weight of the site-wise loss beside the framewise one.
         crf_weight: weight of the sequence-discriminative loss (per 1000 bases) beside the framewise one.
+        dropout: share of the LSTM's outputs that a step leaves out at random.
         freeze: fit only the site models, the temperatures and the transitions; three times as fast.
         ema: decay of the average of the weights, which is what is kept.
         seed: of initial weights and windows.
@@ -53,6 +55,7 @@ class TrainingConfig:
     framewise_steps: int = 400
     site_weight: float = 0.0
     crf_weight: float = 0.3
+    dropout: float = 0.0
     freeze: bool = False
     ema: float = 0.998
     seed: int = 1
@@ -134,7 +137,11 @@ def train_step(
     """One optimiser step, data-parallel; returns the new state and the three losses of `Progress`."""
 
     def loss(params: HybridParams, part: Inputs, code: CodeMasks) -> tuple[jax.Array, jax.Array]:
-        tracks = score_windows(params, network, grammar, part.codes, part.tables, code, frozen=config.freeze)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), state.step), lax.axis_index("data"))
+        dropout = Dropout(key, config.dropout) if config.dropout else None
+        tracks = score_windows(
+            params, network, grammar, part.codes, part.tables, code, frozen=config.freeze, dropout=dropout
+        )
         allowed = part.allowed.reshape(-1, part.allowed.shape[2])
         frame = framewise(grammar, tracks, allowed)
         site = sitewise(grammar, tracks, allowed) if config.site_weight else jnp.float32(0)
@@ -142,7 +149,7 @@ def train_step(
         return frame + config.site_weight * site + config.crf_weight * crf, jnp.stack([frame, site, crf])
 
     def gradient_of(params: HybridParams, part: Inputs, code: CodeMasks) -> tuple[HybridParams, jax.Array]:
-        return jax.lax.pmean(jax.grad(loss, has_aux=True)(params, part, code), "data")
+        return lax.pmean(jax.grad(loss, has_aux=True)(params, part, code), "data")
 
     mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
     gradient, losses = jax.shard_map(

@@ -45,7 +45,7 @@ def sitewise(grammar: Grammar, tracks: Tracks, allowed: Array) -> Array:
         candidate = (tracks.marks & grammar.site_marks[name]) != 0
         true = (bits & states) != 0
         certain = candidate & (true != ((bits & ~states) != 0))
-        weight = (certain & (tracks.sites[..., i] != 0)).astype(jnp.float32)
+        weight = certain.astype(jnp.float32)
         right = (weight * true).sum()
         odds = jnp.log((right + 0.5) / (weight.sum() - right + 0.5))
         loss = optax.sigmoid_binary_cross_entropy(tracks.sites[..., i] + odds, true.astype(jnp.float32))

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import platform
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import date
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,14 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from .. import __version__
-from ..errors import UsageError
 from ..hmm.grammars import decoding_grammar, eukaryote, training_grammar
 from ..model import Model, load_model, save_model
 from ..nn.network import NetworkConfig
 from .dataset import Batch, LabeledGenome, WindowSampler
 from .labelling import load_genome
-from .loop import Progress, TrainingConfig, train
+from .loop import TrainingConfig, train
+from .run import Run, check_sizes
 from .sheet import SheetRow
 
 VALIDATION_BATCHES = 3  # per genetic code
@@ -42,6 +37,7 @@ def fit(
     training: dict[str, Any],
     batch: int,
     window: int,
+    sampling: dict[str, float] | None = None,
     start_from: str | None = None,
     max_minutes: float | None = None,
     workers: int = 1,
@@ -59,6 +55,7 @@ def fit(
         training: fields of `TrainingConfig`.
         batch: windows a step, a multiple of 4.
         window: bases a window, a multiple of the network's stride.
+        sampling: settings of `WindowSampler` other than its defaults.
         start_from: a model to fine-tune.
         max_minutes: stop early after this time.
         workers: threads that prepare windows.
@@ -71,37 +68,15 @@ def fit(
     base = load_model(start_from) if start_from else None
     grammar = training_grammar(base.grammar.kind if base else kind)
     config = base.config if base else NetworkConfig(**network, classes=len(grammar.class_bits), sites=grammar.sites)
-    if config.stride % 3:
-        raise UsageError(f"stride {config.stride} is no multiple of 3, a codon")
-    if window % config.stride or batch % 4:
-        raise UsageError(f"window {window} must be a multiple of the stride {config.stride}, and batch {batch} of 4")
+    check_sizes(config, window, batch)
     labelled = _load_all(genomes, grammar.kind, workers)
     for genome in labelled:
         say(_describe(genome))
-    sampler = WindowSampler(labelled, window=window, batch=batch)
+    sampler = WindowSampler(labelled, window=window, batch=batch, **(sampling or {}))
     # the sites of bacteria, their starts, are learned through the HMM alone
     training = {"site_weight": SITE_WEIGHT if len(grammar.sites) > 1 else 0.0, **training}
     plan = TrainingConfig(**training)
-    log = folder / "progress.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-
-    def report(progress: Progress) -> None:
-        line = {
-            "step": progress.step,
-            "framewise": round(progress.framewise, 5),
-            "sitewise": round(progress.sitewise, 4),
-            "crf": round(progress.crf, 4),
-            "Mb/s": round(progress.bases_per_second / 1e6, 3),
-            "minutes": round((time.monotonic() - began) / 60, 2),
-        }
-        if progress.validation:
-            line |= {"stop_f1": round(100 * progress.validation.stop_f1, 2)}
-            line |= {"exact_f1": round(100 * progress.validation.exact_f1, 2)}
-        with log.open("a") as handle:
-            handle.write(json.dumps(line) + "\n")
-        say("  ".join(f"{k} {v}" for k, v in line.items()))
-
+    run = Run(folder, say)
     params = train(
         sampler,
         config,
@@ -110,7 +85,7 @@ def fit(
         folder,
         validation=_validation(_load_all(valid, grammar.kind, workers), batch, window) if valid else None,
         start_from=base.params if base else None,
-        report=report,
+        report=run.report,
         stop_after=60 * max_minutes if max_minutes else float("inf"),
         workers=workers,
     )
@@ -119,16 +94,7 @@ def fit(
         "version": "1",
         "genetic_codes": sampler.genetic_codes,
         "training": {
-            "date": date.today().isoformat(),
-            "lstmhmm": __version__,
-            "jax": jax.__version__,
-            "device": jax.devices()[0].device_kind,
-            "python": platform.python_version(),
-            "minutes": round((time.monotonic() - began) / 60, 1),
-            "batch": batch,
-            "window": window,
-            **training,
-            **({"from": f"{base.name} {base.version}"} if base else {}),
+            **run.facts({"batch": batch, "window": window, **(sampling or {}), **training}, base),
             "genomes": [_entry(g) for g in labelled],
         },
     }

@@ -1,0 +1,108 @@
+"""Trains a bundled model again, by its recipe.
+
+    python recipes/retrain.py MODEL DATA -o FOLDER
+
+DATA holds the training sets as SET/genome.fa.gz and SET/annotation.gff3.gz, with the names of `sets.tsv`. The recipe,
+in `recipes.toml`, is a list of stages; each continues where the one before ended, the first from random weights or from
+the result of another recipe, which is trained first if FOLDER does not hold it. An interrupted run goes on where it
+stopped. The finished model lies in FOLDER/MODEL/; to bundle it, copy both its files to lstmhmm_bio/models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from lstmhmm_bio.runtime import available_cores, configure
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    recipes = tomllib.loads((HERE / "recipes.toml").read_text())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", choices=recipes["model"])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    configure()
+    card = retrain(arguments.model, recipes, arguments.data, arguments.output)
+    print(f"wrote {card}")
+
+
+def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Path:
+    """Runs the stages of a recipe that are not finished; returns the path of the model's card."""
+    from lstmhmm_bio.training.train import fit
+
+    recipe = recipes["model"][name]
+    start = _start(recipe, recipes, data, folder)
+    for number, stage in enumerate(recipe["stage"], 1):
+        here = folder / name / str(number)
+        card = here / f"{name}.toml"
+        if not card.exists():
+            print(f"{name}, stage {number} of {len(recipe['stage'])}: {stage['what']}")
+            chosen = stage.get("sets", recipe["sets"])
+            fit(
+                _sheet(chosen, data),
+                [],
+                here,
+                name=name,
+                kind=recipe["kind"],
+                network=recipe.get("network", {}),
+                training=stage["training"],
+                batch=stage["batch"],
+                window=stage["window"],
+                sampling=stage.get("sampling"),
+                start_from=start,
+                workers=available_cores(),
+            )
+        start = str(card)
+    return _finish(name, recipe, recipes, Path(str(start)), folder / name)
+
+
+def _start(recipe: dict[str, Any], recipes: dict[str, Any], data: Path, folder: Path) -> str | None:
+    """What the first stage continues: another recipe's result, a bundled model, or nothing."""
+    before = recipe.get("from")
+    if before in recipes["model"]:
+        return str(retrain(before, recipes, data, folder))
+    return before
+
+
+def _sheet(patterns: list[str], data: Path) -> list[Any]:
+    from lstmhmm_bio.training.sheet import SheetRow
+
+    with (HERE / "sets.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    # a pattern that begins with "!" takes sets out again
+    chosen = [
+        row
+        for row in rows
+        if any(fnmatch(row["set"], p) for p in patterns)
+        and not any(fnmatch(row["set"], p[1:]) for p in patterns if p.startswith("!"))
+    ]
+    folders = [(data / row["set"], row["clade"]) for row in chosen]
+    return [SheetRow(f / "genome.fa.gz", f / "annotation.gff3.gz", f.name, clade, None) for f, clade in folders]
+
+
+def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Path, folder: Path) -> Path:
+    """The last stage's model with what the recipe says of it."""
+    from dataclasses import replace
+
+    from lstmhmm_bio.model import load_model, save_model
+
+    model = load_model(str(last))
+    said = {"version": recipe["version"], "description": recipe["description"]}
+    if recipe["kind"] == "eukaryote":
+        said["evidence"] = recipes["evidence"]
+    order = ("version", "description", "genetic_codes", "grammar", "evidence", "training", "earlier_training")
+    card = model.card | said
+    card["training"]["what"] = recipe["stage"][-1]["what"]
+    return save_model(replace(model, name=name, card={k: card[k] for k in order if k in card}), folder)
+
+
+if __name__ == "__main__":
+    main()

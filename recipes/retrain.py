@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
+    """Reads the arguments, trains, says where the model lies."""
     recipes = tomllib.loads((HERE / "recipes.toml").read_text())
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=recipes["model"])

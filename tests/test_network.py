@@ -10,7 +10,7 @@ from tiny import GRAMMARS, NETWORKS, random_codes, random_params, random_tables
 from lstmhmm_bio.calibration import Tables
 from lstmhmm_bio.hmm.emissions import scaled_likelihood_ratio
 from lstmhmm_bio.nn.hybrid import Tracks, score_windows
-from lstmhmm_bio.nn.network import CodeMasks, NetworkConfig, class_logits, signals
+from lstmhmm_bio.nn.network import CodeMasks, Dropout, NetworkConfig, class_logits, encode, signals
 from lstmhmm_bio.nn.sites import SITES
 from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
 
@@ -151,6 +151,21 @@ def test_site_scores_appear_at_their_sites_alone() -> None:
         ]
         np.testing.assert_array_equal(tracks.sites[row] != 0, np.array(expected).T)
     assert tracks.sites.any(axis=1).all()
+
+
+def test_dropout_leaves_out_its_share_and_raises_the_rest() -> None:
+    rng = np.random.default_rng(6)
+    config, tables = NETWORKS["bacteria"], random_tables(rng, 2)
+    params = random_params(0, config, GRAMMARS["bacteria"]).network
+    seen = signals(np.stack([random_codes(rng, 1200) for _ in range(2)]), tables, STANDARD)
+    whole = np.asarray(encode(params, config, seen, tables.summary))
+    noisy = np.asarray(encode(params, config, seen, tables.summary, Dropout(jax.random.key(1), 0.25)))
+    kept = noisy != 0
+    assert (whole != 0).all()
+    assert 0.73 < kept.mean() < 0.77
+    np.testing.assert_allclose(noisy[kept], whole[kept] / 0.75, rtol=1e-6)
+    other = np.asarray(encode(params, config, seen, tables.summary, Dropout(jax.random.key(2), 0.25)))
+    assert (kept != (other != 0)).mean() > 0.3
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -534,6 +534,10 @@ def test_fit_makes_a_model_that_annotates(
     assert [entry["step"] for entry in log] == [10, 20, 30, 40]
     assert all(0 <= entry["exact_f1"] <= entry["stop_f1"] <= 100 for entry in log)
     assert lines[0].startswith("low: 40,000 bases")
+    held_out = model.card["held_out"]
+    assert list(held_out) == ["low"]
+    assert 0 <= held_out["low"]["exact_f1"] <= held_out["low"]["stop_f1"] <= 100
+    assert lines[-1].startswith(f"low, held out:  stop {held_out['low']['stop_f1']}")
     record, _ = simulate_genome(6000, gc=0.5, seed=9, contig=True)
     annotator = Annotator(model)
     annotation = next(iter(annotator.annotate([record], annotator.calibrate([record]))))

@@ -45,7 +45,7 @@ from ..errors import UsageError
     "--valid",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="SHEET",
-    help="Genomes to score on while training, never fitted.",
+    help="Genomes to score on, while training and at its end; never fitted.",
 )
 @click.option(
     "--grammar",

@@ -16,6 +16,7 @@ from ..hmm.grammars import decoding_grammar, eukaryote, training_grammar
 from ..model import Model, load_model, save_model
 from ..nn.network import NetworkConfig
 from .dataset import Batch, LabeledGenome, WindowSampler
+from .held_out import held_out_scores
 from .labelling import load_genome
 from .loop import TrainingConfig, train
 from .run import Run, check_sizes
@@ -47,7 +48,7 @@ def fit(
 
     Args:
         genomes: to fit.
-        valid: to score while training.
+        valid: to score while training, and the finished model on in full.
         folder: for checkpoint, log (`progress.jsonl`) and model.
         name: of the model.
         kind: of its grammar; when fine-tuning that of the model counts.
@@ -104,8 +105,16 @@ def fit(
     if earlier:
         card["earlier_training"] = [{k: v for k, v in stage.items() if k != "genomes"} for stage in earlier]
     decoding = decoding_grammar(grammar.kind, settings)
-    weights = jax.tree.map(np.asarray, params)
-    return save_model(Model(name, config, decoding, weights, sampler.prior, card), folder)
+    model = Model(name, config, decoding, jax.tree.map(np.asarray, params), sampler.prior, card)
+    path = save_model(model, folder)
+    if valid:
+        card["held_out"] = {}
+        for genome, scores in held_out_scores(model, valid).items():
+            percent = {f"{level}_f1": round(100 * score.f1, 2) for level, score in scores.items()}
+            say("  ".join([f"{genome}, held out:", *(f"{level} {value}" for level, value in percent.items())]))
+            card["held_out"][genome] = percent
+        path = save_model(model, folder)
+    return path
 
 
 def _grammar_settings(kind: str, genomes: list[LabeledGenome]) -> dict[str, Any]:

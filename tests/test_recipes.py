@@ -1,0 +1,71 @@
+"""The recipes of the bundled models: what they ask for exists, and a small one runs from random weights to a model."""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from lstmhmm_bio.model import bundled_models, load_model
+from lstmhmm_bio.training.loop import TrainingConfig
+
+ROOT = Path(__file__).parents[1]
+RECIPES = tomllib.loads((ROOT / "recipes" / "recipes.toml").read_text())
+GENOMES = ROOT / "examples" / "train" / "genomes"
+
+
+@pytest.fixture(scope="module")
+def retrain() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("retrain", ROOT / "recipes" / "retrain.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", RECIPES["model"])
+def test_a_recipe_asks_for_what_there_is(name: str, retrain: ModuleType, tmp_path: Path) -> None:
+    recipe = RECIPES["model"][name]
+    assert recipe.get("from", "universal") in RECIPES["model"]
+    settings = {f.name for f in fields(TrainingConfig)}
+    for stage in recipe["stage"]:
+        assert stage["training"].keys() <= settings
+        rows = retrain._sheet(stage.get("sets", recipe["sets"]), tmp_path)
+        assert rows
+        assert all(row.fasta.parent.name == row.name for row in rows)
+
+
+def test_eukaryotic_models_have_a_recipe() -> None:
+    eukaryotic = {name for name in bundled_models() if load_model(name).grammar.kind == "eukaryote"}
+    assert eukaryotic <= RECIPES["model"].keys()
+
+
+def test_stages_follow_each_other(retrain: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both models of a chain come out, the second's card tells of the first; nothing is trained twice."""
+    names = sorted(f.name.split(".")[0] for f in GENOMES.glob("*.fa*"))[:2]
+    data = tmp_path / "data"
+    for name in names:
+        (data / name).mkdir(parents=True)
+        for kind, file in (("*.fa*", "genome.fa.gz"), ("*.gff3*", "annotation.gff3.gz")):
+            source = next(f for f in GENOMES.glob(kind) if f.name.split(".")[0] == name)
+            (data / name / file).symlink_to(source)
+    (tmp_path / "sets.tsv").write_text("set\tclade\n" + "".join(f"{name}\t{name}\n" for name in names))
+    monkeypatch.setattr(retrain, "HERE", tmp_path)
+    stage: dict[str, Any] = {"what": "all", "batch": 4, "window": 600, "training": {"steps": 1, "framewise_steps": 0}}
+    first = {"kind": "bacteria", "version": "1", "description": "first", "sets": ["*"], "stage": [stage]}
+    first["network"] = {"hidden": 4, "stem": 4, "head": 4, "site_head": 4}
+    second = first | {"description": "second", "from": "one", "sets": [names[0]]}
+    recipes = {"model": {"one": first, "two": second}}
+    card = retrain.retrain("two", recipes, data, tmp_path / "out")
+    model = load_model(str(card))
+    assert (model.name, model.card["description"]) == ("two", "second")
+    assert [g["name"] for g in model.card["training"]["genomes"]] == [names[0]]
+    assert len(model.card["earlier_training"]) == 1
+    monkeypatch.setattr("lstmhmm_bio.training.train.fit", None)
+    assert retrain.retrain("two", recipes, data, tmp_path / "out") == card

@@ -93,6 +93,11 @@ class Tables(NamedTuple):
     context: Floats
     summary: Floats
 
+    @staticmethod
+    def stack(tables: Sequence[Tables]) -> Tables:
+        """Tables of several records or windows, with a leading axis over them."""
+        return Tables(*(np.stack(arrays) for arrays in zip(*tables, strict=True)))
+
 
 def count(
     codes: Codes, starts: NDArray[np.int64], ends: NDArray[np.int64], has_start: NDArray[np.bool_], code: GeneticCode

@@ -36,7 +36,8 @@ SEGMENT_CORE = LONG - 2 * SEGMENT_FLANK
 #: records per batch of short ones, by padded length
 _BATCH_BASES = 1 << 19
 
-_FULL = 65535
+#: posteriors are kept in units of 1 / FULL, as uint16
+FULL = 65535
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Decoded:
         record: the sequence.
         grammar: that its states belong to.
         paths: [2, length] uint8 states.
-        posteriors: [2, length, groups] uint16 in units of 1 / 65535, of `Grammar.groups`.
+        posteriors: [2, length, groups] uint16 in units of 1 / `FULL`, of `Grammar.groups`.
     """
 
     record: Record
@@ -57,7 +58,7 @@ class Decoded:
 
     def posterior(self, group: str) -> NDArray[np.float32]:
         """[2, length] posterior probability of a group of states."""
-        return self.posteriors[..., list(self.grammar.groups).index(group)].astype(np.float32) / np.float32(_FULL)
+        return self.posteriors[..., list(self.grammar.groups).index(group)].astype(np.float32) / np.float32(FULL)
 
 
 class _Strands:
@@ -237,4 +238,4 @@ def _decode_short(
 
 def _posteriors(grammar: Grammar, weights: Weights, emissions: jax.Array, lengths: jax.Array) -> NDArray[np.uint16]:
     values = _grouped_posteriors(grammar, weights.posteriors, emissions, lengths)
-    return np.rint(np.clip(np.asarray(values), 0, 1) * _FULL).astype(np.uint16)
+    return np.rint(np.clip(np.asarray(values), 0, 1) * FULL).astype(np.uint16)

@@ -169,7 +169,7 @@ class Embedder:
             size = jobs[members[0]].window.size
             rows = members + members[:1] * (CALL // size - len(members))  # padded to the compiled shape
             codes = np.stack([cut(jobs[i].record.codes, jobs[i].window) for i in rows])
-            stacked = Tables(*(np.stack(x) for x in zip(*(jobs[i].tables for i in rows), strict=True)))
+            stacked = Tables.stack([jobs[i].tables for i in rows])
             device = number % len(self._devices)
             params, masks = self._on_device[device]
             inputs = jax.device_put((codes, stacked), self._devices[device])

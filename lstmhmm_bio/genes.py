@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .decoding import Decoded
+from .decoding import FULL, Decoded
 from .errors import ModelError
 from .features import Gene
 from .hmm.grammars import bacteria, eukaryote
@@ -38,7 +38,7 @@ def _bacterial(decoded: Decoded, row: int, codes: NDArray[np.uint8], code: Genet
     for s, e, has_start, has_stop in zip(*(x.tolist() for x in bacteria.intervals(decoded.paths[row])), strict=True):
         # a gene off the end is as sure as its reading frame is in its last codon
         score = float(stop[e - 1] if has_stop else third[e - 1])
-        start_score = min(float(start[s]) / max(score, 1 / 65535), 1.0) if has_start else float("nan")
+        start_score = min(float(start[s]) / max(score, 1 / FULL), 1.0) if has_start else float("nan")
         codon = decode(codes[s : s + 3]) if has_start else ""
         genes.append(_gene(decoded, row, ((s, e),), (), score, has_start, has_stop, start_score, codon, code))
     return genes
@@ -72,7 +72,7 @@ def with_alternative_starts(genes: list[Gene], decoded: Decoded, code: GeneticCo
         in_the_way = np.flatnonzero(stops[row][upstream])
         upstream = upstream[: in_the_way[0]] if len(in_the_way) else upstream
         places = np.concatenate([upstream, np.arange(s + 3, e - SHORTEST, 3)])
-        shares = start[row][places] / max(gene.score, 1 / 65535)
+        shares = start[row][places] / max(gene.score, 1 / FULL)
         found = sorted(
             ((int(p if row == 0 else length - 1 - p), min(float(x), 1.0)) for p, x in zip(places, shares, strict=True)),
             key=lambda pair: (-pair[1], pair[0]),

@@ -13,7 +13,7 @@ import numpy as np
 
 from .annotate import Annotator
 from .calibration import Calibration, Tables
-from .decoding import Decoded
+from .decoding import FULL, Decoded
 from .features import Record
 from .hmm.grammars.labels import Labels
 from .model import Model
@@ -57,7 +57,7 @@ class Labeller(Annotator):
         label = members.argmax(0).astype(np.uint8)[decoded.paths[row]]
         posterior = np.take_along_axis(decoded.posteriors[row], label[:, None].astype(np.intp), axis=1)[:, 0]
         step = 1 if row == 0 else -1
-        runs = runs_of(label[::step], (posterior[::step] / np.float32(65535)).astype(np.float32))
+        runs = runs_of(label[::step], (posterior[::step] / np.float32(FULL)).astype(np.float32))
         return segments_of(runs, strand="." if self.labels.symmetric else "+-"[row])
 
 

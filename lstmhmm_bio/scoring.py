@@ -106,7 +106,7 @@ class Scorer:
         codes = np.stack([cut(records[w.record].codes, w) for w in rows])
         # here and not for all records at once: tables take far more memory than short records
         tables = {i: tables_of(records[i]) for i in {w.record for w in rows}}
-        stacked = Tables(*(np.stack(x) for x in zip(*(tables[w.record] for w in rows), strict=True)))
+        stacked = Tables.stack([tables[w.record] for w in rows])
         params, masks = self._on_device[device]
         inputs = jax.device_put((codes, stacked), self._devices[device])
         scored = _score(params, inputs[0], inputs[1], masks, self._config, self._grammar)

@@ -191,7 +191,7 @@ class WindowSampler:
             rows += self._draw_near(int(index), rng)
         codes, forward, backward, lengths, tables = zip(*rows, strict=True)
         allowed = np.concatenate([np.stack(forward), np.stack(backward)])
-        stacked = Tables(*(np.stack(x) for x in zip(*tables, strict=True)))
+        stacked = Tables.stack(tables)
         return Batch(np.stack(codes), allowed, np.array(lengths, np.int32), stacked), first.genetic_code
 
     def _draw_near(self, index: int, rng: np.random.Generator) -> list[tuple]:

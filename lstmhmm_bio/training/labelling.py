@@ -21,7 +21,7 @@ from ..features import Gene, Record
 from ..hmm.grammars import bacteria, eukaryote
 from ..hmm.grammars.grammar import Segments
 from ..nn.network import CodeMasks
-from ..sequence import EUKARYOTIC_STARTS, PROKARYOTIC_STARTS, Codes, GeneticCode, reverse_complement
+from ..sequence import EUKARYOTIC_STARTS, PROKARYOTIC_STARTS, Codes, GeneticCode, mirrored, reverse_complement
 from .dataset import LabeledGenome, LabeledRecord, block_sums
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _own_segments(t: Transcript, strand: str, length: int) -> Segments:
     """Segments in the strand's own 5' to 3' coordinates, ascending."""
     if strand == "+":
         return t.segments
-    return tuple((length - e, length - s) for s, e in reversed(t.segments))
+    return mirrored(t.segments, length)
 
 
 def _doubt(t: Transcript, spliced: Codes, code: GeneticCode) -> str:

@@ -85,7 +85,7 @@ class Progress:
 
 def _optimiser(config: TrainingConfig) -> optax.GradientTransformation:
     warmup = min(100, config.steps // 10 + 1)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.steps)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(config.steps, warmup + 1))
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
 

@@ -9,9 +9,9 @@ Kinds are the phases 0 1 2: coding bases of the cut codon before the intron.
 No stop codon may hide behind an intron: with `memory` a cut codon that begins with T, TA or TG has introns of its own
 kinds (``1t`` ``2a`` ``2g``), and the exon after them resumes in states (``2t 3t``, ``3a``, ``3g``) that know which
 bases would complete a stop; the true stop codon may be cut so (``Tt`` ``Ta`` ``Tg``). After any other intron the bases
-before a codon are an acceptor's, AG, which no stop codon holds at these places. A codon cut twice and a start codon cut
-by an intron cannot be said. Training uses the grammar without memory and minimum: labels respect both anyway, and the
-weights have the same names.
+before a codon are an acceptor's, AG, which no stop codon holds at these places. With memory a
+codon that an intron cuts after its T cannot be cut again, and no intron may cut a start codon. Training uses the
+grammar without memory and minimum: labels respect both anyway, and the weights have the same names.
 
 A donor is GT or GCA, an acceptor AG. Strands are decoded side by side, so genes may lie in introns of the other strand.
 """

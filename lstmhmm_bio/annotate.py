@@ -80,6 +80,7 @@ class Annotator:
         min_length: shortest gene reported, bases; partial genes may be a third shorter.
         min_score: lowest posterior probability of a gene reported.
         alternative_starts: report the other likely start codons of each bacterial gene.
+        coding: give the probability that each base is coding.
     """
 
     def __init__(
@@ -90,9 +91,10 @@ class Annotator:
         min_length: int = MIN_LENGTH,
         min_score: float = 0.0,
         alternative_starts: bool = False,
+        coding: bool = False,
     ) -> None:
         self.model, self.min_length, self.min_score = model, min_length, min_score
-        self.alternative_starts = alternative_starts
+        self.alternative_starts, self.coding = alternative_starts, coding
         self.code = GeneticCode.from_number(genetic_code or model.genetic_code, model.grammar.start_codons)
         self._scorer = Scorer(model, self.code)
         self._weights = Weights.of(model.grammar, model.params.transitions)
@@ -105,6 +107,7 @@ class Annotator:
             min_length=self.min_length,
             min_score=self.min_score,
             alternative_starts=self.alternative_starts,
+            coding=self.coding,
         )
 
     def calibrate(self, records: Iterable[Record]) -> Calibration:
@@ -234,7 +237,10 @@ class Annotator:
             kept = (g for g in genes if self._long_enough(g) and g.score >= self.min_score)
             if evidence:
                 kept = (_with_support(g, evidence, len(record)) for g in kept)
-            yield Annotation(record, tuple(kept))
+            coding = decoded.coding if self.coding else None
+            if coding is not None and record.circular:
+                coding = coding[AROUND : AROUND + len(record)]
+            yield Annotation(record, tuple(kept), coding)
 
     def _prior_tables(self, record: Record) -> Tables:
         return Calibration.expected(cal.gc_content(record.codes), self.code.number).tables(self.model.prior)

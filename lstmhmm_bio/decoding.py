@@ -60,6 +60,12 @@ class Decoded:
         """[2, length] posterior probability of a group of states."""
         return self.posteriors[..., list(self.grammar.groups).index(group)].astype(np.float32) / np.float32(FULL)
 
+    @property
+    def coding(self) -> NDArray[np.float32]:
+        """[length] probability that a base is coding on at least one strand; these are decoded apart."""
+        own = self.posterior("coding") if "coding" in self.grammar.groups else 1 - self.posterior("none")
+        return 1 - (1 - own[0]) * (1 - own[1, ::-1])
+
 
 class _Strands:
     """What decoding reads of a record: scores and marks of both strands, each in its own orientation."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .sequence import Codes
 
 
@@ -117,10 +120,17 @@ class Gene:
 
 @dataclass(frozen=True)
 class Annotation:
-    """The genes of one record, sorted by start, with the record itself for writers that need sequence."""
+    """The genes of one record, sorted by start, with the record itself for writers that need sequence.
+
+    Attributes:
+        record: the sequence.
+        genes: sorted by start.
+        coding: where asked for, [length] probability that a base is coding on at least one strand.
+    """
 
     record: Record
     genes: tuple[Gene, ...] = field(default=())
+    coding: NDArray[np.float32] | None = None
 
 
 #: what `Region` counts where one gene's intron lies

@@ -100,3 +100,21 @@ def test_genes_explain_a_genome_and_not_its_shuffled_bases(annotator, genome):
     assert genes > 10
     assert none < genes / 5
     assert abs(composition - mixed) < 300
+
+
+def test_coding_probability_of_each_base(annotator, genome, linear):
+    """High in genes, low elsewhere, the same wherever a circle is cut; only where it is asked for."""
+    asked = Annotator(annotator.model, coding=True)
+    calibration = asked.calibrate([genome])
+    straight, circle = (
+        next(asked.annotate([Record("r", codes, circular=circular)], calibration)).coding
+        for codes, circular in ((genome.codes, False), (np.roll(genome.codes, -7000), True))
+    )
+    assert straight.shape == circle.shape == (LENGTH,)
+    inside = np.zeros(LENGTH, bool)
+    for gene in linear:
+        inside[gene.start : gene.end] |= gene.score > 0.9
+    assert straight[inside].mean() > 0.95
+    assert straight[~inside].mean() < 0.3
+    np.testing.assert_allclose(np.roll(circle, 7000)[6000:-6000], straight[6000:-6000], atol=0.05)
+    assert next(annotator.annotate([genome], calibration)).coding is None

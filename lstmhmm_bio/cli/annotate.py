@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from ..errors import UsageError
 from .options import GroupedCommand, Shard, calibration_options, input_options, model_options, option, running_options
 from .session import (
     Progress,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 )
 @option("Output", "--proteins", metavar="FILE", help="Also write the proteins (FASTA).")
 @option("Output", "--cds", metavar="FILE", help="Also write the coding sequences (FASTA).")
+@option("Output", "--coding", metavar="FILE", help="Also write the probability that each base is coding (bigWig).")
 @option("Output", "--report", metavar="FILE", help="Also write a page of figures on the run (HTML).")
 @option(
     "Output",
@@ -131,6 +133,7 @@ def annotate(
     file_format: str,
     proteins: str | None,
     cds: str | None,
+    coding: str | None,
     report: str | None,
     min_length: int,
     min_score: float,
@@ -155,21 +158,24 @@ def annotate(
     \b
     lstmhmm annotate genome.fa.gz -o genes.gff3 --proteins proteins.faa
     """  # noqa: D301  (the escape is Click's: no re-wrapping)
-    from ..io import WRITERS, OutputSet, ensure_distinct, write_cds_fasta, write_protein_fasta
+    from ..io import WRITERS, BigwigWriter, OutputSet, ensure_distinct, write_cds_fasta, write_protein_fasta
     from ..io.merge import shard_mark
     from ..quality import Summary
     from ..report import Report
 
     ensure_distinct(
         [p for p in (genome, calibration, reference, profiles, *evidence) if p],
-        [p for p in (output or "-", proteins, cds, report, journal_path(output) if resume else None) if p],
+        [p for p in (output or "-", proteins, cds, coding, report, journal_path(output) if resume else None) if p],
     )
+    if coding and resume:
+        raise UsageError("--coding cannot be resumed: the journal keeps genes alone; give --coding or --resume")
     search = domain_search(profiles, profile_evalue, file_format)
     summary, figures = Summary(), Report()
     with (
         input_of(genome) as path,
         journal_of(context, path) if resume else nullcontext() as journal,
         OutputSet() as outputs,
+        BigwigWriter(outputs.open(coding)) if coding else nullcontext() as track,
     ):
         # opened first: who cannot write need not compute
         handle = outputs.open(output)
@@ -189,6 +195,7 @@ def annotate(
             min_length=min_length,
             min_score=min_score,
             alternative_starts=alternative_starts,
+            coding=coding is not None,
         )
         annotator, tables = calibration_for(
             annotator,
@@ -214,6 +221,8 @@ def annotate(
                 writer.write(annotation)
                 for fasta, write in fastas:
                     write(fasta, annotation)
+                if track and annotation.coding is not None:
+                    track.write(annotation.record.id, annotation.coding)
                 summary.add(annotation)
                 if page:
                     figures.add(annotation)

@@ -479,7 +479,7 @@ def test_an_interrupt_while_reading_standard_input():
 def test_coding_probabilities_as_bigwig(genome, folder, records):
     pybigtools = pytest.importorskip("pybigtools")
     track = folder / "coding.bw"
-    assert call("annotate", genome, "-o", folder / "c.gff3", "--coding", track).code == 0
+    assert run("annotate", genome, "-o", folder / "c.gff3", "--coding", track).code == 0
     with track.open("rb") as stream, pybigtools.open(stream) as file:
         assert file.chroms() == {r.id: len(r) for r in records if len(r)}
         record = max(records, key=len)
@@ -491,7 +491,7 @@ def test_coding_probabilities_as_bigwig(genome, folder, records):
         if row[0] == record.id and row[2] == "CDS":
             inside[int(row[3]) - 1 : int(row[4])] = True
     assert values[inside].mean() > 0.8 > 0.4 > values[~inside].mean()
-    refused = call("annotate", genome, "-o", folder / "d.gff3", "--coding", folder / "d.bw", "--resume")
+    refused = run("annotate", genome, "-o", folder / "d.gff3", "--coding", folder / "d.bw", "--resume")
     assert refused.code == 2
     assert "--coding cannot be resumed" in refused.err
     assert not (folder / "d.bw").exists()

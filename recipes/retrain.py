@@ -97,12 +97,45 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Pa
 
     model = load_model(str(last))
     said = {"version": recipe["version"], "description": recipe["description"]}
+    params = model.params
+    if "adjust" in recipe:
+        params = _adjusted(params, **recipe["adjust"])
+        said["adjustment"] = recipe["adjust"] | {"chosen_on": "the validation genomes"}
     if recipe["kind"] == "eukaryote":
         said["evidence"] = recipes["evidence"]
-    order = ("version", "description", "genetic_codes", "grammar", "evidence", "training", "earlier_training")
+    order = (
+        "version",
+        "description",
+        "genetic_codes",
+        "adjustment",
+        "grammar",
+        "evidence",
+        "training",
+        "earlier_training",
+    )
     card = model.card | said
     card["training"]["what"] = recipe["stage"][-1]["what"]
-    return save_model(replace(model, name=name, card={k: card[k] for k in order if k in card}), folder)
+    card = {k: card[k] for k in order if k in card}
+    return save_model(replace(model, name=name, params=params, card=card), folder)
+
+
+def _adjusted(
+    params: Any, start: float = 0.0, intron: float = 0.0, intron_bias: float = 0.0, class_scale: float = 1.0
+) -> Any:
+    """The few weights that gradients move slowly: nats on entering genes and introns, nats per base of intron, and a
+    factor on the class scores.
+    """
+    import numpy as np
+
+    more = {"start": start, "intron": intron}
+    transitions = {
+        name: np.float32(value + sum(nats for prefix, nats in more.items() if name.startswith(prefix)))
+        for name, value in params.transitions.items()
+    }
+    bias = np.float32(params.class_bias * class_scale)
+    bias[1:] += np.float32(intron_bias)
+    temperature = np.float32(params.log_temperature + np.log(class_scale))
+    return params._replace(transitions=transitions, class_bias=bias, log_temperature=temperature)
 
 
 if __name__ == "__main__":

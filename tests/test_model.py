@@ -70,7 +70,7 @@ def test_round_trip(original: Model, card: Path) -> None:
 
 def test_array_names_are_paths(card: Path) -> None:
     names = load_file(card.with_suffix(".safetensors"))
-    expected = {"network/lstm/0/wx", "network/head/1/b", "network/sites/start/0/w", "transitions/stay"}
+    expected = {"network/lstm/0/wx", "network/head/1/b", "network/sites/start/layers/0/w", "transitions/stay"}
     assert expected | {"log_temperature", "class_bias", "prior/coding"} <= set(names)
 
 

@@ -15,7 +15,7 @@ from lstmhmm_bio.nn.hybrid import score_windows
 from lstmhmm_bio.nn.network import CodeMasks
 from lstmhmm_bio.scoring import Scorer, Tracks
 from lstmhmm_bio.sequence import GeneticCode, reverse_complement
-from lstmhmm_bio.windows import CORE, FLANK, LONG, windows_of
+from lstmhmm_bio.windows import CORE, FLANK, LONG, SHORT, windows_of
 
 CODE = GeneticCode.from_number(11)
 MODEL = random_model(2)
@@ -82,9 +82,9 @@ def test_one_device_or_two(
         assert_identical(found, expected)
 
 
-def network_scores(codes: np.ndarray, tables: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """Straight from the network: both strands, each in its own orientation, without windows."""
-    padded = np.pad(codes, (0, -len(codes) % 6), constant_values=4)
+def network_scores(codes: np.ndarray, tables: Tables, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Straight from the network: both strands, each in its own orientation, padded to a size behind."""
+    padded = np.pad(codes, (0, size - len(codes)), constant_values=4)
     one = Tables(*(x[None] for x in tables))
     out = jax.jit(score_windows, static_argnames=("config", "grammar"))(
         MODEL.params, MODEL.config, MODEL.grammar, padded[None], one, CodeMasks.of(CODE)
@@ -99,7 +99,8 @@ def network_scores(codes: np.ndarray, tables: Tables) -> tuple[np.ndarray, np.nd
 def test_short_records_are_scored_as_they_are(
     i: int, records: list[Record], tables_of: Callable[[Record], Tables], tracks: list[Tracks]
 ) -> None:
-    classes, sites = network_scores(records[i].codes, tables_of(records[i]))
+    size = next(s for s in (*SHORT, LONG) if len(records[i]) <= s)
+    classes, sites = network_scores(records[i].codes, tables_of(records[i]), size)
     np.testing.assert_allclose(tracks[i].classes / UNITS, classes, atol=2e-3)
     np.testing.assert_allclose(tracks[i].sites / UNITS, sites, atol=5e-3)
     assert np.abs(sites).max() > 0.1
@@ -111,10 +112,10 @@ def test_long_records_are_scored_window_by_window(
     record, found = records[4], tracks[4]
     length = len(record)
     first, second = windows_of(0, length)
-    classes, sites = network_scores(record.codes[: CORE + FLANK], tables_of(record))
+    classes, sites = network_scores(record.codes[: CORE + FLANK], tables_of(record), LONG)
     np.testing.assert_allclose(found.classes[0, :CORE] / UNITS, classes[0, :CORE], atol=2e-3)
     np.testing.assert_allclose(found.sites[1, length - CORE :] / UNITS, sites[1, FLANK:], atol=5e-3)
-    classes, sites = network_scores(record.codes[second.start :], tables_of(record))
+    classes, sites = network_scores(record.codes[second.start :], tables_of(record), LONG)
     np.testing.assert_allclose(found.classes[1, : length - CORE] / UNITS, classes[1, : length - CORE], atol=2e-3)
     assert first.core_end == second.core_start == CORE
 

@@ -537,7 +537,7 @@ def test_fit_makes_a_model_that_annotates(
     held_out = model.card["held_out"]
     assert list(held_out) == ["low"]
     assert 0 <= held_out["low"]["exact_f1"] <= held_out["low"]["stop_f1"] <= 100
-    assert lines[-1].startswith(f"low, held out:  stop {held_out['low']['stop_f1']}")
+    assert lines[-1].startswith(f"low, held out:  stop_f1 {held_out['low']['stop_f1']}")
     record, _ = simulate_genome(6000, gc=0.5, seed=9, contig=True)
     annotator = Annotator(model)
     annotation = next(iter(annotator.annotate([record], annotator.calibrate([record]))))

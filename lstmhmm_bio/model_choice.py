@@ -3,8 +3,8 @@
 Two things speak for a model. Its training genomes' composition: log P of the sample's hexamers under the frequencies
 that the model expects at the sample's GC content. And its genes: log Z, the log odds of "with genes" against
 "without". Both are in nat per 1000 bases; the genes count less, since models differ in how large their scores are on
-any genome. On the validation genomes, the models of eukaryotes lead on their own species by at least `MARGIN` + 4, and are
-below `MARGIN` - 4 on bacteria and archaea (docs/experiments.md, E19).
+any genome. On the validation genomes, the models of eukaryotes lead on their own species by at least `MARGIN` + 4, and
+are below `MARGIN` - 4 on bacteria and archaea (docs/experiments.md, E19).
 """
 
 from __future__ import annotations

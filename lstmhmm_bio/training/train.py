@@ -38,7 +38,7 @@ def fit(
     training: dict[str, Any],
     batch: int,
     window: int,
-    sampling: dict[str, float] | None = None,
+    sampling: dict[str, Any] | None = None,
     start_from: str | None = None,
     max_minutes: float | None = None,
     workers: int = 1,
@@ -109,10 +109,10 @@ def fit(
     path = save_model(model, folder)
     if valid:
         card["held_out"] = {}
-        for genome, scores in held_out_scores(model, valid).items():
+        for held_out, scores in held_out_scores(model, valid).items():
             percent = {f"{level}_f1": round(100 * score.f1, 2) for level, score in scores.items()}
-            say("  ".join([f"{genome}, held out:", *(f"{level} {value}" for level, value in percent.items())]))
-            card["held_out"][genome] = percent
+            say("  ".join([f"{held_out}, held out:", *(f"{level} {value}" for level, value in percent.items())]))
+            card["held_out"][held_out] = percent
         path = save_model(model, folder)
     return path
 

@@ -41,3 +41,23 @@ def random_profile(alphabet: Alphabet, length: int, seed: int) -> Profile:
     transitions[-1, :2] /= transitions[-1, :2].sum()
     consensus = "".join(alphabet.letters[i].lower() for i in match.argmax(axis=1))
     return Profile(f"random{seed}", alphabet, match, insert, transitions, consensus=consensus)
+
+
+def family(
+    rng: np.random.Generator,
+    alphabet: Alphabet,
+    length: int,
+    members: int,
+    *,
+    differing: float = 0.35,
+    deleted: float = 0.04,
+) -> list[str]:
+    """Members of a family, aligned: about a third of the residues differ, some are deleted."""
+    letters = np.array(list(alphabet.letters))
+    ancestor = rng.choice(letters, length, p=alphabet.background)
+    rows = []
+    for _ in range(members):
+        row = np.where(rng.random(length) < differing, rng.choice(letters, length, p=alphabet.background), ancestor)
+        row[rng.random(length) < deleted] = "-"
+        rows.append("".join(row))
+    return rows

@@ -18,7 +18,7 @@ from Bio.Seq import Seq
 from command import fasta, run, small_batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profile_samples import random_profile
+from profile_samples import family, random_profile
 from spliced import CODONS, letters, simulate_spliced, turned
 
 from lstmhmm_bio.errors import UsageError
@@ -34,19 +34,6 @@ from lstmhmm_bio.sequence import encode
 from lstmhmm_bio.simulate import simulate_genome
 
 CODON_OF = {str(Seq(codon).translate(table=1)): codon for codon in CODONS}
-
-
-def family(seed: int, length: int, members: int = 10) -> list[str]:
-    """Aligned relatives: a third of the residues differ, some are deleted."""
-    rng = np.random.default_rng(seed)
-    draw = list(AMINO.letters)
-    ancestor = rng.choice(draw, length, p=AMINO.background)
-    rows = []
-    for _ in range(members):
-        row = np.where(rng.random(length) < 0.3, rng.choice(draw, length, p=AMINO.background), ancestor)
-        row[rng.random(length) < 0.03] = "-"
-        rows.append("".join(row))
-    return rows
 
 
 def write_family(path: Path, name: str, rows: list[str], accession: str = "", ga: float | None = None) -> None:
@@ -82,7 +69,10 @@ def gene_of(residues: str, *, introns: bool, strand: str, rng: np.random.Generat
 def database(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
     """A file of three profiles, the second with gathering scores, and their families."""
     path = tmp_path_factory.mktemp("profiles") / "db.hmm"
-    families = [family(1, 45), family(2, 60), family(3, 50)]
+    families = [
+        family(np.random.default_rng(seed), AMINO, length, 10, differing=0.3, deleted=0.03)
+        for seed, length in ((1, 45), (2, 60), (3, 50))
+    ]
     write_family(path, "Kin", families[0], "PF99990.4")
     write_family(path, "Strict", families[1], "XY0001", ga=70.0)
     write_family(path, "Bare", families[2])

@@ -12,6 +12,7 @@ import pyhmmer
 import pytest
 from Bio import SearchIO
 from click.testing import CliRunner
+from profile_samples import family
 
 from lstmhmm_bio.cli.profile_search import search as command
 from lstmhmm_bio.errors import UsageError
@@ -20,7 +21,7 @@ from lstmhmm_bio.profiles.ensemble import Passes, clusters, exit_order, passes
 from lstmhmm_bio.profiles.genome import search_genome
 from lstmhmm_bio.profiles.hits import QueryResult, Thresholds
 from lstmhmm_bio.profiles.hmmfile import read_profiles
-from lstmhmm_bio.profiles.profile import AMINO, DNA, Alphabet
+from lstmhmm_bio.profiles.profile import AMINO, DNA
 from lstmhmm_bio.profiles.report import align_text
 from lstmhmm_bio.profiles.search import Settings, search_proteins
 from lstmhmm_bio.profiles.sequences import Sequence
@@ -28,18 +29,6 @@ from lstmhmm_bio.profiles.tables import coordinates
 
 FAMILIES = Path(__file__).parents[1].parent / "shared" / "data" / "valid" / "families"
 EVERYTHING = Thresholds(evalue=1e9, domain_evalue=1e9)
-
-
-def family(rng: np.random.Generator, alphabet: Alphabet, length: int, members: int) -> list[str]:
-    """Members of a family, aligned: a third of the residues differ, some are deleted."""
-    letters = np.array(list(alphabet.letters))
-    ancestor = rng.choice(letters, length, p=alphabet.background)
-    rows = []
-    for _ in range(members):
-        row = np.where(rng.random(length) < 0.35, rng.choice(letters, length, p=alphabet.background), ancestor)
-        row[rng.random(length) < 0.04] = "-"
-        rows.append("".join(row))
-    return rows
 
 
 def build(alphabet: pyhmmer.easel.Alphabet, rows: list[str], path: Path) -> pyhmmer.plan7.HMM:

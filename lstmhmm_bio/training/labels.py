@@ -22,7 +22,7 @@ from ..io.labels import LabelRegion, read_labels
 from ..model import Model, load_model, save_model
 from ..nn.hybrid import HybridParams, init_hybrid
 from ..nn.network import NetworkConfig
-from ..sequence import GeneticCode
+from ..sequence import GeneticCode, mirrored
 from .dataset import LabeledGenome, LabeledRecord, WindowSampler, block_sums
 from .loop import TrainingConfig, init_state, train, with_class_frequencies
 from .run import Run, check_sizes
@@ -226,8 +226,8 @@ def _labelled_record(
     chains: dict[str, list[Segments]] = {"+": [], "-": []}
     for r in regions:
         if r.name == description.coding and r.strand in chains and (r.end - r.start) % 3 == 0:
-            span = (r.start, r.end) if r.strand == "+" else (len(record) - r.end, len(record) - r.start)
-            chains[r.strand].append((span,))
+            segments = ((r.start, r.end),)
+            chains[r.strand].append(segments if r.strand == "+" else mirrored(segments, len(record)))
     return LabeledRecord(record.id, record.codes, allowed, block_sums(record.codes, chains, code))
 
 

@@ -85,8 +85,11 @@ def _sheet(patterns: list[str], data: Path) -> list[Any]:
         if any(fnmatch(row["set"], p) for p in patterns)
         and not any(fnmatch(row["set"], p[1:]) for p in patterns if p.startswith("!"))
     ]
-    folders = [(data / row["set"], row["clade"]) for row in chosen]
-    return [SheetRow(f / "genome.fa.gz", f / "annotation.gff3.gz", f.name, clade, None) for f, clade in folders]
+    folders = [data / row["set"] for row in chosen]
+    return [
+        SheetRow(f / "genome.fa.gz", f / "annotation.gff3.gz", f.name, row["clade"], None, row["complete"] != "no")
+        for f, row in zip(folders, chosen, strict=True)
+    ]
 
 
 def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Path, folder: Path) -> Path:

@@ -88,7 +88,7 @@ def test_layout_is_hmmaligns(tmp_path: Path, trim: bool) -> None:
     assert ours.columns["PP_cons"] == theirs.posterior_probabilities
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(length=st.integers(2, 40), seed=st.integers(0, 10_000), alphabet=st.sampled_from([AMINO, DNA]))
 def test_agrees_with_hmmalign_on_random_profiles(
     tmp_path_factory: pytest.TempPathFactory, length: int, seed: int, alphabet: Alphabet

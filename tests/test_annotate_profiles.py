@@ -142,7 +142,7 @@ def written(kind: str, *annotations: Annotation) -> str:
     return handle.getvalue()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), turn=st.floats(0, 1, exclude_max=True) | st.none())
 def test_bases_of_a_match_translate_to_its_residues(seed: int, turn: float | None) -> None:
     """Spliced, partial, reverse and over the origin; every row has the profile's positions of its own bases."""

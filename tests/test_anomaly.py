@@ -45,9 +45,8 @@ def gc_prior() -> Prior:
     for _ in range(5):
         words = (words[:, :, None] * bases[:, None]).reshape(len(gc), -1)
     zeros = Counts.zeros()
-    rest = {
-        n: np.stack([getattr(zeros, n)] * len(gc)) for n in ("upstream", "false_upstream", "context", "false_context")
-    }
+    fields = ("upstream", "false_upstream", "context", "false_context", "introns")
+    rest = {n: np.stack([getattr(zeros, n)] * len(gc)) for n in fields}
     return Prior(Counts(words.astype(np.float32), words.astype(np.float32), **rest))
 
 
@@ -177,7 +176,7 @@ def test_neither_the_rest_of_the_file_nor_the_size_of_a_call_matters(
     assert [len(s.bits) for s in before] == [60, 10, 1, 0]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 9000), st.integers(500, 4000), st.data())
 def test_cells_tile_every_record_and_are_finite(length: int, window: int, data: st.DataObject) -> None:
     step = data.draw(st.integers(1, window).filter(lambda s: length / s < 2000))

@@ -133,7 +133,7 @@ dna = st.lists(st.sampled_from(["ATG", "TAA", "TGA", "GCC", "AA", "C", "T", "GTG
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(dna, st.integers(0, 2**32 - 1), st.floats(-1, 3))
 def test_every_decoded_gene_can_be_read(codes: np.ndarray, seed: int, bias: float) -> None:
     if not len(codes):
@@ -224,7 +224,7 @@ def allowed_emissions(codes: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     return np.where(bits == 1, e, np.float32(NEG))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(representable())
 def test_labels_say_the_genes(case: tuple[int, list[Gene], np.ndarray]) -> None:
     length, genes, codes = case

@@ -123,11 +123,13 @@ def test_log_odds_by_the_formula() -> None:
             assert table[place] == pytest.approx(np.log(shares[0] / shares[1]), abs=1e-5)
     expected = [4 * (0.4 - 0.5), np.log10(1 + counts.coding.sum()) / 5, np.log10(1 + counts.context[32].sum()) / 3]
     np.testing.assert_allclose(tables.summary, expected, rtol=1e-5)
+    introns, codons = counts.introns + 1000 * prior.introns
+    assert tables.intron_rate == pytest.approx(np.log(introns / (introns + codons) / 1e-3), abs=1e-5)
 
 
 def test_unknown_kmers_score_nothing() -> None:
     tables = cal.tables(random_counts(np.random.default_rng(1)), prior_of(1), 0.5)
-    assert [t.shape for t in tables] == [(4097,), (1025,), (PWM_WIDTH, 5), (3,)]
+    assert [t.shape for t in tables] == [(4097,), (1025,), (PWM_WIDTH, 5), (3,), ()]
     assert tables.hexamers[-1] == tables.upstream[-1] == 0
     assert not tables.context[:, -1].any()
     assert all(t.dtype == np.float32 for t in tables)

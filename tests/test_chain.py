@@ -188,7 +188,7 @@ def slow_forward(chain: Chain, flanks: Flanks, row: int, codes: np.ndarray) -> f
     local=st.booleans(),
     multihit=st.booleans(),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_recursion_in_log_space(seed: int, size: int, lengths: list[int], local: bool, multihit: bool) -> None:
     rng = np.random.default_rng(seed)
     chain = random_chain(rng, size, local=local)

@@ -154,7 +154,7 @@ def test_unknown_models(tmp_path, command, genome):
         (str, lambda b: b[:-1] + bytes([b[-1] ^ 1]), "checksum differs"),
         (str, lambda b: b[:1000], "checksum differs"),
         (str, lambda b: b"", "checksum differs"),
-        (lambda s: s.replace("format = 3", "format = 99"), bytes, "model format 99"),
+        (lambda s: s.replace("format = 4", "format = 99"), bytes, "model format 99"),
         (lambda s: s.replace("hidden = ", "hidden = 1"), bytes, "expected"),
         (lambda s: s.replace("hidden = ", "hiden = "), bytes, "do not fit together"),
         (lambda s: s.split("[network]")[0], bytes, "the card has no 'network'"),
@@ -310,7 +310,7 @@ def test_train_without_a_sheet(tmp_path):
     "prefix", [b"", b">", b">a\n", b"LOCUS       ", b"BAM\1", b"@HD\t", b"\x1f\x8b\x08", b"BZh9", b"CRAM"]
 )
 @given(data=st.binary(max_size=200))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_bytes(tmp_path, prefix, data):
     path, out = tmp_path / "random", tmp_path / "out.cal"
     path.write_bytes(prefix + data)
@@ -323,7 +323,7 @@ def test_random_bytes(tmp_path, prefix, data):
 
 
 @given(data=st.binary(max_size=300))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_annotations(tmp_path, data):
     path = tmp_path / "random.gff3"
     path.write_bytes(data)

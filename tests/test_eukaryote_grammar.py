@@ -225,9 +225,7 @@ pieces = st.lists(
 
 
 # shrinking takes minutes
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
-)
+@settings(max_examples=60, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 @given(st.lists(pieces, min_size=BATCH, max_size=BATCH), st.integers(0, 2**32 - 1), st.floats(-0.5, 2))
 def test_every_decoded_gene_can_be_read(parts: list[list[str]], seed: int, bias: float) -> None:
     rng = np.random.default_rng(seed)
@@ -471,7 +469,7 @@ def path_through(text: str, roles: list[set[str]]) -> np.ndarray | None:
     return np.array([graph.index[s] for s in reversed(path)], np.uint8)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, 2**32 - 1))
 def test_labels_say_the_genes(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def parameter(call: Call):
 
 
 @pytest.mark.parametrize("call", [parameter(call) for call in CALLS])
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
 @given(random=st.randoms(use_true_random=False))
 def test_spoiled_files(tmp_path, files, call, random):
     result, problem = try_spoiled(call, files, tmp_path / "x", random)

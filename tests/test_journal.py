@@ -82,7 +82,7 @@ def test_may_stop_many_times(tmp_path):
     assert computed == ["rec 4"]
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_whatever_is_spoiled_is_computed_again(tmp_path, data):
     path = tmp_path / "journal"

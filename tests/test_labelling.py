@@ -167,7 +167,7 @@ def test_the_annotations_genetic_code(tmp_path: Path) -> None:
 # ---- counts
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_without_introns_the_counts_are_those_of_the_strand(seed: int) -> None:
     rng = np.random.default_rng(seed)

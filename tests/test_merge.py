@@ -75,7 +75,7 @@ def refuse(folder: Path, parts: list[Path], *words: str, genome: Path | None = N
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("packed", [False, True])
-@settings(max_examples=8, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(cuts=st.lists(st.integers(0, len(ANNOTATIONS)), max_size=4), shuffle=st.randoms(use_true_random=False))
 def test_shards_are_the_whole(tmp_path, kind, packed, cuts, shuffle):
     end = ".gz" if packed else ""

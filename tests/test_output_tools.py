@@ -126,7 +126,7 @@ def test_bedtools_splices_blocks(tmp_path):
     assert found == ours(write_cds_fasta, annotations)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), open_ends=st.booleans())
 def test_every_format_reads_back(tmp_path_factory, seed, open_ends):
     annotations = genome(seed, open_ends=open_ends)

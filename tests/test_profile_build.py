@@ -51,7 +51,7 @@ def test_equals_hmmbuild(tmp_path: Path) -> None:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sequences=st.integers(1, 12),
     columns=st.integers(3, 25),

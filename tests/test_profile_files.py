@@ -61,7 +61,7 @@ def test_round_trip_keeps_every_line(tmp_path: Path, name: str) -> None:
     assert again[1].statistics == {}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(length=st.integers(1, 12), seed=st.integers(0, 1000), name=st.sampled_from(["amino", "dna"]))
 def test_hmmer_reads_what_is_written(
     tmp_path_factory: pytest.TempPathFactory, length: int, seed: int, name: str

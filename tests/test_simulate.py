@@ -46,7 +46,7 @@ def check_gene(record: Record, gene: Gene) -> None:
 
 
 @given(st.integers(1, 30_000), st.floats(0.2, 0.8), st.integers(0, 2**32), CODES, st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_genes_can_be_read(length: int, gc: float, seed: int, code: int, contig: bool) -> None:
     record, genes = simulate_genome(length, gc=gc, seed=seed, genetic_code=code, contig=contig)
     assert len(record) == length

@@ -97,7 +97,7 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     here = rng.random((1, TIME)) < 0.4
     found = np.asarray(site_scores(params, SITES[name], codes, tables, features, classes, jnp.asarray(here)))[0]
     rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
-    rough += np.tile(params.screen.b, TIME // STRIDE)
+    rough += np.tile(params.screen.b, TIME // STRIDE) + (tables.intron_rate[0] if name == "donor" else 0)
     places = np.flatnonzero(here[0])
     read = SITES[name].read_in(TIME)
     assert len(places) > read

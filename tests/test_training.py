@@ -36,7 +36,7 @@ from lstmhmm_bio.training.dataset import (
     pack,
     unpack,
 )
-from lstmhmm_bio.training.labelling import load_genome
+from lstmhmm_bio.training.labelling import NEAR, load_genome
 from lstmhmm_bio.training.loop import CHECKPOINT, Progress, TrainingConfig, train
 from lstmhmm_bio.training.losses import framewise, sequence_discriminative, sitewise
 from lstmhmm_bio.training.sheet import SheetRow, read_sheet
@@ -75,8 +75,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[SheetRow]:
     ]
 
 
-def load(row: SheetRow, kind: str = "bacteria") -> LabeledGenome:
-    return load_genome(row.fasta, row.annotation, name=row.name, clade=row.clade, kind=kind)
+def load(row: SheetRow, kind: str = "bacteria", *, complete: bool = True) -> LabeledGenome:
+    return load_genome(row.fasta, row.annotation, name=row.name, clade=row.clade, kind=kind, complete=complete)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,22 @@ def spliced_genome(spliced_row: SheetRow) -> LabeledGenome:
 @pytest.fixture(scope="module")
 def sampler(genomes: list[LabeledGenome]) -> WindowSampler:
     return WindowSampler(genomes, window=WINDOW, batch=BATCH)
+
+
+@pytest.mark.parametrize("kind", ["bacteria", "eukaryote"])
+def test_of_an_incomplete_annotation_only_the_genes_and_their_ends_are_labels(
+    kind: str, rows: list[SheetRow], spliced_row: SheetRow
+) -> None:
+    row, grammar = (rows[0], bacteria) if kind == "bacteria" else (spliced_row, eukaryote)
+    whole, part = (load(row, kind, complete=complete) for complete in (True, False))
+    assert (whole.genes, whole.introns) == (part.genes, part.introns)
+    for a, b in zip(whole.records, part.records, strict=True):
+        np.testing.assert_array_equal(a.blocks, b.blocks)
+        in_genes = np.flatnonzero((a.allowed[0] != 1) | (a.allowed[1, ::-1] != 1))
+        for t in range(len(a.codes)):
+            near = np.abs(in_genes - t).min() <= NEAR
+            for strand, at in enumerate((t, len(a.codes) - 1 - t)):
+                assert b.allowed[strand, at] == (a.allowed[strand, at] if near else grammar.ANY)
 
 
 def test_labels_are_the_genes(genomes: list[LabeledGenome]) -> None:
@@ -475,11 +491,12 @@ def test_sheet(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     sheet = tmp_path / "sheet.tsv"
     sheet.write_text(
-        "name\tclade\tfasta\tannotation\tgenetic_code\n\t\ta.x.fa\ta.gff\t\nbee\tinsects\tb.fa\tb.gff\t4\n"
+        "name\tclade\tfasta\tannotation\tgenetic_code\tcomplete\n"
+        "\t\ta.x.fa\ta.gff\t\t\nbee\tinsects\tb.fa\tb.gff\t4\tno\n"
     )
     assert read_sheet(sheet) == [
         SheetRow(tmp_path / "a.x.fa", tmp_path / "a.gff", "a", "a", None),
-        SheetRow(tmp_path / "b.fa", tmp_path / "b.gff", "bee", "insects", 4),
+        SheetRow(tmp_path / "b.fa", tmp_path / "b.gff", "bee", "insects", 4, complete=False),
     ]
 
 
@@ -493,6 +510,7 @@ def test_sheet(tmp_path: Path) -> None:
         ("fasta\tannotation\nb.fa\tmissing.gff\n", r"line 2: .*missing\.gff does not exist"),
         ("fasta\tannotation\nb.fa\tb.gff\n\nb.fa\n", r"line \d: .* does not exist"),
         ("fasta\tannotation\tgenetic_code\nb.fa\tb.gff\tfour\n", "line 2: genetic code 'four' is no number"),
+        ("fasta\tannotation\tcomplete\nb.fa\tb.gff\tmaybe\n", "line 2: complete is 'maybe'; it must be yes or no"),
     ],
 )
 def test_sheets_that_cannot_be_read(text: str, message: str, tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def random_tables(rng: np.random.Generator, n: int) -> Tables:
         values[..., -1] = 0
         return values
 
-    return Tables(table(4097), table(1025), table(PWM_WIDTH, 5), rng.normal(size=(n, 3)).astype(np.float32))
+    summary, intron_rate = (rng.normal(size=shape).astype(np.float32) for shape in ((n, 3), n))
+    return Tables(table(4097), table(1025), table(PWM_WIDTH, 5), summary, intron_rate)
 
 
 def random_model(seed: int, kind: str = "bacteria") -> Model:

@@ -31,12 +31,14 @@ class Site:
         first, last: bases that its model sees, relative to the site.
         per_64: candidates whose surroundings are looked at, per 64 bases of a strand; the others keep their screen.
         calibrated: it sees the genome's own start context (`Tables.upstream`, `Tables.context`).
+        per_intron: there is one per intron: `Tables.intron_rate` is its prior odds.
     """
 
     first: int
     last: int
     per_64: int
     calibrated: bool = False
+    per_intron: bool = False
 
     @property
     def width(self) -> int:
@@ -51,7 +53,7 @@ class Site:
 SITES = {
     "start": Site(-48, 14, 2, calibrated=True),
     "stop": Site(-14, 15, 2),
-    "donor": Site(-14, 25, 2),
+    "donor": Site(-14, 25, 2, per_intron=True),
     "acceptor": Site(-55, 14, 2),
 }
 
@@ -143,6 +145,8 @@ def site_scores(
     """
     rows, time = codes.shape
     rough = (features @ params.screen.w + params.screen.b).swapaxes(0, 1).reshape(rows, time)
+    if site.per_intron:
+        rough += tables.intron_rate[:, None]
     rough = jnp.where(here, rough, 0.0)
     ranked = jnp.where(here, jax.lax.stop_gradient(rough), -jnp.inf)
     best, at = jax.lax.top_k(ranked, site.read_in(time))

@@ -26,6 +26,7 @@ BLOCK = 8192  # bases per unit of calibration counts
 CLEARANCE = 50_000  # bases kept between a window and the genes its tables were counted on,
 MIN_CLEARANCE = 5_000  # less in short records; a gene counts where its middle is, so half of a long one
 PRIOR_ONLY = 0.2  # share of neighbourhoods with the prior's tables
+MAX_FALSE_INTRONS = 1e-4  # per codon, among the genes that tables are counted on
 SHORT = 0.25  # share of windows cut to a random shorter length, as short contigs are
 
 
@@ -203,9 +204,11 @@ class WindowSampler:
         out = []
         for _ in range(self.per_table):
             size = min(w, length)
-            # short records always: where they hold one gene each, their ends would tell where genes begin
-            if rng.random() < self.short or length < w:
-                size = min(size, int(rng.integers(120, max(size, 121))))
+            if length < w:
+                # always: where such records hold one gene each, their ends would tell where genes begin
+                size = int(rng.integers(length // 2, length + 1))
+            elif rng.random() < self.short:
+                size = int(rng.integers(120, max(size, 121)))
             near = centre + int(rng.integers(-int(self.reach * w), int(self.reach * w)))
             start = int(
                 np.clip(near - size // 2, 0, length - size) if length > w else rng.integers(0, length - size + 1)
@@ -271,8 +274,9 @@ def _sample_records(
 
 
 def _add_noise(counts: Counts, rng: np.random.Generator) -> Counts:
-    """False genes and false starts, as a first pass over a new genome would leave them."""
+    """False genes, starts and introns, as a first pass over a new genome would leave them."""
     wrong, shifted = rng.uniform(0, 0.1), rng.uniform(0, 0.3)
+    introns, codons = counts.introns
     background = counts.background / max(counts.background.sum(), 1)
     coding = (1 - wrong) * counts.coding + wrong * counts.coding.sum() * background
 
@@ -286,4 +290,5 @@ def _add_noise(counts: Counts, rng: np.random.Generator) -> Counts:
         counts.false_upstream,
         shift(counts.context, counts.false_context),
         counts.false_context,
+        np.array([introns * rng.uniform(0.7, 1.5) + codons * rng.uniform(0, MAX_FALSE_INTRONS), codons], np.float32),
     )

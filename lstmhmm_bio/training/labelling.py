@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +33,21 @@ if TYPE_CHECKING:
 Labels = tuple[NDArray[np.unsignedinteger], list[Segments], Counter[str]]
 
 
+#: bases beside a labelled gene that are intergenic even where the annotation is incomplete
+NEAR = 60
+#: bit set of the state outside genes, the first of every gene grammar
+OUTSIDE = 1
+
+
 def load_genome(
-    fasta: Path, annotation: Path, *, name: str, clade: str, kind: str = "bacteria", genetic_code: int | None = None
+    fasta: Path,
+    annotation: Path,
+    *,
+    name: str,
+    clade: str,
+    kind: str = "bacteria",
+    genetic_code: int | None = None,
+    complete: bool = True,
 ) -> LabeledGenome:
     """Reads a FASTA and its annotation (GFF3, GTF or GenBank) into labels.
 
@@ -44,6 +58,7 @@ def load_genome(
         clade: of the genome.
         kind: of the grammar, "bacteria" or "eukaryote".
         genetic_code: NCBI number; default: the annotation's own, else 11 for bacteria and 1 for eukaryotes.
+        complete: whether all genes are annotated; if not, any state is allowed away from the annotated ones.
 
     Raises:
         InputError: the two files share no sequence name, or hold no usable gene.
@@ -67,6 +82,8 @@ def load_genome(
     for record in read_records(str(fasta)):
         used.add(record.id)
         labelled, chains, why = _label_record(record, by_record.get(record.id, []), code, label)
+        if not complete:
+            labelled = replace(labelled, allowed=_open_away_from_genes(labelled.allowed))
         records.append(labelled)
         all_codes.append(record.codes)
         genes += len(chains)
@@ -78,6 +95,18 @@ def load_genome(
         raise InputError(f"{annotation}: no complete, unflagged CDS to learn from")
     gc = calibration.gc_content(np.concatenate(all_codes))
     return LabeledGenome(name, clade, tuple(records), number, gc, genes, tuple(sorted(introns)), dict(reasons))
+
+
+def _open_away_from_genes(allowed: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    """Labels [2, length] that allow anything further than `NEAR` bases from the labelled genes of both strands."""
+    any_state = bacteria.ANY if allowed.dtype == np.uint16 else eukaryote.ANY
+    labelled = (allowed[0] != OUTSIDE) | (allowed[1, ::-1] != OUTSIDE)
+    before = np.concatenate([[0], np.cumsum(labelled)])
+    at = np.arange(len(labelled))
+    near = before[np.minimum(at + NEAR + 1, len(labelled))] > before[np.maximum(at - NEAR, 0)]
+    opened = allowed.copy()
+    opened[~np.stack([near, near[::-1]])] = any_state
+    return opened
 
 
 def _common_code(transcripts: Sequence[Transcript]) -> int | None:

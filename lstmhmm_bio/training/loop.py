@@ -83,6 +83,22 @@ class Progress:
     bases_per_second: float
 
 
+#: learning rates as multiples of the network's. Adam moves a weight by at most the learning rate a step; a transition
+#: that may have to move by several nat would never arrive
+TRANSITION_RATE, TEMPERATURE_RATE = 20.0, 5.0
+
+
+def _rates(params: HybridParams) -> HybridParams:
+    """The multiple of the learning rate of each weight. Weights that count once per base are left at 1: a long gene or
+    intron multiplies them by thousands.
+    """
+    rates = jax.tree.map(lambda _: 1.0, params)
+    return rates._replace(
+        log_temperature=TEMPERATURE_RATE,
+        transitions={k: 1.0 if k.endswith("stay") else TRANSITION_RATE for k in params.transitions},
+    )
+
+
 def _optimiser(config: TrainingConfig) -> optax.GradientTransformation:
     warmup = min(100, config.steps // 10 + 1)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(config.steps, warmup + 1))
@@ -119,7 +135,7 @@ class Inputs(NamedTuple):
     tables: Tables
 
 
-_SPLIT = Inputs._make((P("data"), P(None, "data"), P("data"), Tables._make([P("data")] * 4)))
+_SPLIT = Inputs._make((P("data"), P(None, "data"), P("data"), Tables._make([P("data")] * len(Tables._fields))))
 
 
 @partial(jax.jit, static_argnames=("network", "grammar", "config", "with_crf", "devices"), donate_argnames="state")
@@ -157,6 +173,7 @@ def train_step(
     )(state.params, inputs, code)
     gradient.transitions["stay"] = jnp.zeros(())  # the others are relative to it
     updates, optimiser = _optimiser(config).update(gradient, state.optimiser, state.params)
+    updates = jax.tree.map(jnp.multiply, updates, _rates(updates))
     params = optax.apply_updates(state.params, updates)
     decay = jnp.minimum(config.ema, (1 + state.step) / (10 + state.step))
     average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.average, params)

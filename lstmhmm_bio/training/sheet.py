@@ -11,22 +11,29 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class SheetRow:
-    """One genome: its files and, where given, its name, clade and NCBI genetic code."""
+    """One genome: its files and, where given, its name, clade and NCBI genetic code.
+
+    `complete` is false where the annotation lacks genes, as windows around one gene each do: what lies between the
+    annotated ones is then no example of intergenic sequence.
+    """
 
     fasta: Path
     annotation: Path
     name: str
     clade: str
     genetic_code: int | None
+    complete: bool = True
 
 
 def read_sheet(path: Path) -> list[SheetRow]:
-    """Rows of a sheet with columns `fasta`, `annotation` and optionally `name`, `clade`, `genetic_code`.
+    """Rows of a sheet with columns `fasta`, `annotation` and optionally `name`, `clade`, `genetic_code`, `complete`.
 
-    Paths are relative to the sheet. The default name is the FASTA's up to its first dot, the default clade the name.
+    Paths are relative to the sheet. The default name is the FASTA's up to its first dot, the default clade the name;
+    `complete` is yes (the default) or no.
 
     Raises:
-        InputError: not a text file, or a column, a file or all rows are missing, or a genetic code is no number.
+        InputError: not a text file, or a column, a file or all rows are missing, a genetic code is no number, or
+            `complete` neither yes nor no.
     """
     rows = []
     try:
@@ -47,8 +54,12 @@ def read_sheet(path: Path) -> list[SheetRow]:
         number = (row.get("genetic_code") or "").strip()
         if number and not number.isdigit():
             raise InputError(f"{path} line {n}: genetic code {number!r} is no number")
+        complete = (row.get("complete") or "yes").strip()
+        if complete not in ("yes", "no"):
+            raise InputError(f"{path} line {n}: complete is {complete!r}; it must be yes or no")
         name = row.get("name") or fasta.name.split(".")[0]
-        rows.append(SheetRow(fasta, annotation, name, row.get("clade") or name, int(number) if number else None))
+        clade = row.get("clade") or name
+        rows.append(SheetRow(fasta, annotation, name, clade, int(number) if number else None, complete == "yes"))
     if not rows:
         raise InputError(f"{path}: lists no genome")
     return rows

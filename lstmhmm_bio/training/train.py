@@ -147,7 +147,13 @@ def _load_all(rows: list[SheetRow], kind: str, workers: int) -> list[LabeledGeno
 
 def _load(row: SheetRow, kind: str) -> LabeledGenome:
     return load_genome(
-        row.fasta, row.annotation, name=row.name, clade=row.clade, kind=kind, genetic_code=row.genetic_code
+        row.fasta,
+        row.annotation,
+        name=row.name,
+        clade=row.clade,
+        kind=kind,
+        genetic_code=row.genetic_code,
+        complete=row.complete,
     )
 
 

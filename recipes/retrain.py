@@ -122,23 +122,12 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Pa
     return save_model(replace(model, name=name, params=params, card=card), folder)
 
 
-def _adjusted(
-    params: Any, start: float = 0.0, intron: float = 0.0, intron_bias: float = 0.0, class_scale: float = 1.0
-) -> Any:
-    """The few weights that gradients move slowly: nats on entering genes and introns, nats per base of intron, and a
-    factor on the class scores.
-    """
+def _adjusted(params: Any, start: float) -> Any:
+    """Nats on entering genes, chosen by hand."""
     import numpy as np
 
-    more = {"start": start, "intron": intron}
-    transitions = {
-        name: np.float32(value + sum(nats for prefix, nats in more.items() if name.startswith(prefix)))
-        for name, value in params.transitions.items()
-    }
-    bias = np.float32(params.class_bias * class_scale)
-    bias[1:] += np.float32(intron_bias)
-    temperature = np.float32(params.log_temperature + np.log(class_scale))
-    return params._replace(transitions=transitions, class_bias=bias, log_temperature=temperature)
+    more = {name: np.float32(value + start) for name, value in params.transitions.items() if name.startswith("start")}
+    return params._replace(transitions=params.transitions | more)
 
 
 if __name__ == "__main__":

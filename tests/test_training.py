@@ -12,7 +12,7 @@ import pytest
 from command import run
 from spliced import simulate_spliced
 from test_eukaryote_grammar import assert_readable
-from tiny import GRAMMARS, NETWORK, NETWORKS, random_codes, random_params
+from tiny import GRAMMARS, NETWORK, NETWORKS, random_codes, random_model, random_params
 
 from lstmhmm_bio import calibration
 from lstmhmm_bio.annotate import Annotator
@@ -20,6 +20,7 @@ from lstmhmm_bio.calibration import Counts, Tables
 from lstmhmm_bio.errors import InputError, ModelError, UsageError
 from lstmhmm_bio.features import Annotation, Gene, Record
 from lstmhmm_bio.hmm.grammars import bacteria, decoding_grammar, eukaryote
+from lstmhmm_bio.io import read_records
 from lstmhmm_bio.io.gff3 import Gff3Writer
 from lstmhmm_bio.model import load_model
 from lstmhmm_bio.nn.hybrid import HybridParams, score_windows
@@ -36,11 +37,11 @@ from lstmhmm_bio.training.dataset import (
     pack,
     unpack,
 )
-from lstmhmm_bio.training.labelling import NEAR, load_genome
+from lstmhmm_bio.training.labelling import NEAR, Doubtful, load_genome
 from lstmhmm_bio.training.loop import CHECKPOINT, Progress, TrainingConfig, train
 from lstmhmm_bio.training.losses import framewise, sequence_discriminative, sitewise
 from lstmhmm_bio.training.sheet import SheetRow, read_sheet
-from lstmhmm_bio.training.train import _grammar_settings, fit
+from lstmhmm_bio.training.train import _grammar_settings, _load_all, _spans_of_genes, fit
 from lstmhmm_bio.training.validation import GeneScores, score_batch
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "train" / "prok"
@@ -75,8 +76,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[SheetRow]:
     ]
 
 
-def load(row: SheetRow, kind: str = "bacteria", *, complete: bool = True) -> LabeledGenome:
-    return load_genome(row.fasta, row.annotation, name=row.name, clade=row.clade, kind=kind, complete=complete)
+def load(row: SheetRow, kind: str = "bacteria", doubtful: Doubtful | None = None) -> LabeledGenome:
+    return load_genome(row.fasta, row.annotation, name=row.name, clade=row.clade, kind=kind, doubtful=doubtful)
 
 
 @pytest.fixture(scope="module")
@@ -103,19 +104,42 @@ def sampler(genomes: list[LabeledGenome]) -> WindowSampler:
 
 
 @pytest.mark.parametrize("kind", ["bacteria", "eukaryote"])
-def test_of_an_incomplete_annotation_only_the_genes_and_their_ends_are_labels(
+def test_doubtful_spans_are_open_but_for_genes_and_their_ends(
     kind: str, rows: list[SheetRow], spliced_row: SheetRow
 ) -> None:
     row, grammar = (rows[0], bacteria) if kind == "bacteria" else (spliced_row, eukaryote)
-    whole, part = (load(row, kind, complete=complete) for complete in (True, False))
+    whole, part = load(row, kind), load(row, kind, lambda record: [(1000, len(record))])
     assert (whole.genes, whole.introns) == (part.genes, part.introns)
     for a, b in zip(whole.records, part.records, strict=True):
         np.testing.assert_array_equal(a.blocks, b.blocks)
         in_genes = np.flatnonzero((a.allowed[0] != 1) | (a.allowed[1, ::-1] != 1))
         for t in range(len(a.codes)):
-            near = np.abs(in_genes - t).min() <= NEAR
+            sure = t < 1000 or np.abs(in_genes - t).min() <= NEAR
             for strand, at in enumerate((t, len(a.codes) - 1 - t)):
-                assert b.allowed[strand, at] == (a.allowed[strand, at] if near else grammar.ANY)
+                assert b.allowed[strand, at] == (a.allowed[strand, at] if sure else grammar.ANY)
+
+
+def test_incomplete_annotations_leave_open_what_a_model_finds_beside_them(rows: list[SheetRow]) -> None:
+    row = replace(rows[0], complete=False)
+    whole, alone = load(rows[0]).records[0], _load_all([row], "bacteria", 1)[0].records[0]
+    labelled = np.flatnonzero((whole.allowed[0] != 1) | (whole.allowed[1, ::-1] != 1))
+    near = np.array([np.abs(labelled - t).min() <= NEAR for t in range(len(whole.codes))])
+    assert (~near).mean() > 0.02
+    np.testing.assert_array_equal(alone.allowed[0], np.where(near, whole.allowed[0], bacteria.ANY))
+
+    model = random_model(0)
+    spans = _spans_of_genes(model, row).by_record
+    annotator = Annotator(model)
+    records = list(read_records(str(row.fasta)))
+    expected = [a.genes for a in annotator.annotate(records, annotator.calibrate(records))]
+    assert [len(spans[r.id]) for r in records] == [len(genes) for genes in expected]
+    found = _load_all([row], "bacteria", 1, model)[0].records[0]
+    doubtful = np.zeros(len(near), bool)
+    for (s, e), gene in zip(spans[records[0].id], expected[0], strict=True):
+        assert (s, e) == (max(gene.start - 300, 0), gene.end + 300)
+        doubtful[s:e] = True
+    assert doubtful.any()
+    np.testing.assert_array_equal(found.allowed[0], np.where(near | ~doubtful, whole.allowed[0], bacteria.ANY))
 
 
 def test_labels_are_the_genes(genomes: list[LabeledGenome]) -> None:

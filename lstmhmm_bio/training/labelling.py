@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 Labels = tuple[NDArray[np.unsignedinteger], list[Segments], Counter[str]]
 
 
+#: spans of a record, forward coordinates, in which genes may be that the annotation lacks
+Doubtful = Callable[[Record], Sequence[tuple[int, int]]]
+
 #: bases beside a labelled gene that are intergenic even where the annotation is incomplete
 NEAR = 60
 #: bit set of the state outside genes, the first of every gene grammar
@@ -47,7 +50,7 @@ def load_genome(
     clade: str,
     kind: str = "bacteria",
     genetic_code: int | None = None,
-    complete: bool = True,
+    doubtful: Doubtful | None = None,
 ) -> LabeledGenome:
     """Reads a FASTA and its annotation (GFF3, GTF or GenBank) into labels.
 
@@ -58,7 +61,7 @@ def load_genome(
         clade: of the genome.
         kind: of the grammar, "bacteria" or "eukaryote".
         genetic_code: NCBI number; default: the annotation's own, else 11 for bacteria and 1 for eukaryotes.
-        complete: whether all genes are annotated; if not, any state is allowed away from the annotated ones.
+        doubtful: where genes may be that the annotation lacks; any state is allowed there away from annotated ones.
 
     Raises:
         InputError: the two files share no sequence name, or hold no usable gene.
@@ -82,8 +85,8 @@ def load_genome(
     for record in read_records(str(fasta)):
         used.add(record.id)
         labelled, chains, why = _label_record(record, by_record.get(record.id, []), code, label)
-        if not complete:
-            labelled = replace(labelled, allowed=_open_away_from_genes(labelled.allowed))
+        if doubtful is not None:
+            labelled = replace(labelled, allowed=_opened(labelled.allowed, doubtful(record)))
         records.append(labelled)
         all_codes.append(record.codes)
         genes += len(chains)
@@ -97,15 +100,19 @@ def load_genome(
     return LabeledGenome(name, clade, tuple(records), number, gc, genes, tuple(sorted(introns)), dict(reasons))
 
 
-def _open_away_from_genes(allowed: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    """Labels [2, length] that allow anything further than `NEAR` bases from the labelled genes of both strands."""
+def _opened(allowed: NDArray[np.unsignedinteger], spans: Sequence[tuple[int, int]]) -> NDArray[np.unsignedinteger]:
+    """Labels [2, length] that allow anything in some spans further than `NEAR` bases from genes of either strand."""
     any_state = bacteria.ANY if allowed.dtype == np.uint16 else eukaryote.ANY
     labelled = (allowed[0] != OUTSIDE) | (allowed[1, ::-1] != OUTSIDE)
     before = np.concatenate([[0], np.cumsum(labelled)])
     at = np.arange(len(labelled))
     near = before[np.minimum(at + NEAR + 1, len(labelled))] > before[np.maximum(at - NEAR, 0)]
+    unsure = np.zeros(len(labelled), bool)
+    for s, e in spans:
+        unsure[s:e] = True
+    unsure &= ~near
     opened = allowed.copy()
-    opened[~np.stack([near, near[::-1]])] = any_state
+    opened[np.stack([unsure, unsure[::-1]])] = any_state
     return opened
 
 

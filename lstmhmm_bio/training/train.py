@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,18 +13,22 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..annotate import Annotator
+from ..features import Record
 from ..hmm.grammars import decoding_grammar, eukaryote, training_grammar
+from ..io import read_records
 from ..model import Model, load_model, save_model
 from ..nn.network import NetworkConfig
 from .dataset import Batch, LabeledGenome, WindowSampler
 from .held_out import held_out_scores
-from .labelling import load_genome
+from .labelling import Doubtful, load_genome
 from .loop import TrainingConfig, train
 from .run import Run, check_sizes
 from .sheet import SheetRow
 
 VALIDATION_BATCHES = 3  # per genetic code
 SITE_WEIGHT = 0.2
+MARGIN = 300  # bases beside a gene that a model finds where the annotation has none
 ACCESSIONS = 12  # of a genome's sequences that its model's card names
 
 
@@ -70,7 +75,7 @@ def fit(
     grammar = training_grammar(base.grammar.kind if base else kind)
     config = base.config if base else NetworkConfig(**network, classes=len(grammar.class_bits), sites=grammar.sites)
     check_sizes(config, window, batch)
-    labelled = _load_all(genomes, grammar.kind, workers)
+    labelled = _load_all(genomes, grammar.kind, workers, base)
     for genome in labelled:
         say(_describe(genome))
     sampler = WindowSampler(labelled, window=window, batch=batch, **(sampling or {}))
@@ -137,15 +142,20 @@ def _entry(genome: LabeledGenome) -> dict[str, Any]:
     }
 
 
-def _load_all(rows: list[SheetRow], kind: str, workers: int) -> list[LabeledGenome]:
-    """Reads the genomes side by side, in processes of their own."""
+def _load_all(rows: list[SheetRow], kind: str, workers: int, base: Model | None = None) -> list[LabeledGenome]:
+    """Reads the genomes side by side, in processes of their own.
+
+    Where an annotation is incomplete, any state is allowed in the genes that the base model finds beside it; without a
+    base model, anywhere between its genes.
+    """
+    doubtful = [None if row.complete else _spans_of_genes(base, row) if base else whole_record for row in rows]
     if workers == 1 or len(rows) < 4:
-        return [_load(row, kind) for row in rows]
+        return [_load(row, kind, d) for row, d in zip(rows, doubtful, strict=True)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_load, rows, repeat(kind)))
+        return list(pool.map(_load, rows, repeat(kind), doubtful))
 
 
-def _load(row: SheetRow, kind: str) -> LabeledGenome:
+def _load(row: SheetRow, kind: str, doubtful: Doubtful | None) -> LabeledGenome:
     return load_genome(
         row.fasta,
         row.annotation,
@@ -153,8 +163,32 @@ def _load(row: SheetRow, kind: str) -> LabeledGenome:
         clade=row.clade,
         kind=kind,
         genetic_code=row.genetic_code,
-        complete=row.complete,
+        doubtful=doubtful,
     )
+
+
+def whole_record(record: Record) -> list[tuple[int, int]]:
+    """All of it is doubtful."""
+    return [(0, len(record))]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Doubtful spans by record name."""
+
+    by_record: dict[str, list[tuple[int, int]]]
+
+    def __call__(self, record: Record) -> list[tuple[int, int]]:
+        return self.by_record.get(record.id, [])
+
+
+def _spans_of_genes(model: Model, row: SheetRow) -> Spans:
+    """Where a model finds genes, with a margin."""
+    annotator = Annotator(model, genetic_code=row.genetic_code)
+    fasta = str(row.fasta)
+    calibration = annotator.calibrate(read_records(fasta))
+    found = annotator.annotate(read_records(fasta), calibration)
+    return Spans({a.record.id: [(max(g.start - MARGIN, 0), g.end + MARGIN) for g in a.genes] for a in found})
 
 
 def _describe(genome: LabeledGenome) -> str:

@@ -100,6 +100,23 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Call:
+    """What a predicted gene is worth (mode ``prok``), for judging scores.
+
+    Attributes:
+        seqid, strand, stop: the gene, as in `Outcome`.
+        right_stop: a reference gene ends there.
+        right_start: that gene starts right as well.
+    """
+
+    seqid: str
+    strand: str
+    stop: int
+    right_stop: bool
+    right_start: bool
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The scores of a prediction.
 
@@ -109,6 +126,7 @@ class Evaluation:
         reference_set_aside, prediction_set_aside: transcripts left out, counted by reason.
         remarks: what was done to make the two comparable, or why they are not.
         outcomes: one per judged reference gene (distinct stop) in mode "prok", sorted; empty in mode "euk".
+        calls: likewise, one per judged predicted gene.
     """
 
     mode: Mode
@@ -117,9 +135,10 @@ class Evaluation:
     prediction_set_aside: dict[str, int]
     remarks: tuple[str, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    calls: tuple[Call, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """A form for JSON; undefined scores become None, outcomes are left out."""
+        """A form for JSON; undefined scores become None, outcomes and calls are left out."""
 
         def number(value: float) -> float | None:
             return None if isnan(value) else value
@@ -235,7 +254,8 @@ def evaluate(
             prediction_set_aside["neutral"] = len(neutral)
     scores = _SCORERS[mode](judged_reference, judged)
     outcomes = _outcomes(judged_reference, judged) if mode == "prok" else ()
-    return Evaluation(mode, scores, reference_set_aside, prediction_set_aside, tuple(remarks), outcomes)
+    calls = _calls(judged_reference, judged) if mode == "prok" else ()
+    return Evaluation(mode, scores, reference_set_aside, prediction_set_aside, tuple(remarks), outcomes, calls)
 
 
 # ---- making the two sides comparable
@@ -426,6 +446,11 @@ def _prok_scores(reference: Sequence[Transcript], predicted: Sequence[Transcript
 def _outcomes(reference: Sequence[Transcript], predicted: Sequence[Transcript]) -> tuple[Outcome, ...]:
     stops, exact = set(map(_stop, predicted)), _found(reference, predicted)
     return tuple(Outcome(*gene, gene in stops, gene in exact) for gene in sorted(set(map(_stop, reference))))
+
+
+def _calls(reference: Sequence[Transcript], predicted: Sequence[Transcript]) -> tuple[Call, ...]:
+    stops, exact = set(map(_stop, reference)), _found(reference, predicted)
+    return tuple(Call(*gene, gene in stops, gene in exact) for gene in sorted(set(map(_stop, predicted))))
 
 
 def _euk_scores(reference: Sequence[Transcript], predicted: Sequence[Transcript]) -> dict[str, Score]:

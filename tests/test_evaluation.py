@@ -70,6 +70,16 @@ def test_outcomes_are_those_of_the_scores() -> None:
         ("+", 1100, False, False),
         ("-", 400, True, False),
     ]
+    assert [(c.strand, c.stop, c.right_stop, c.right_start) for c in result.calls] == [
+        ("+", 300, True, True),
+        ("-", 400, True, False),
+    ]
+
+
+def test_a_call_beside_all_genes_is_wrong() -> None:
+    (call,) = evaluate([gene(0, 300)], [gene(0, 330)]).calls
+    assert not call.right_stop
+    assert not call.right_start
 
 
 def test_predictions_on_ignored_genes_are_neutral_unless_strict() -> None:

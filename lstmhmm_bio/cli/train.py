@@ -104,7 +104,8 @@ def train(
     """Train a model on annotated genomes, or on sequences with labels of your own.
 
     GENOMES is a tab-separated table with a header: columns `fasta` and `annotation` (GFF3, GTF or GenBank; paths
-    relative to the sheet), and optionally `name`, `clade` (genomes of one clade share a weight) and `genetic_code`.
+    relative to the sheet), and optionally `name`, `clade` (genomes of one clade share a weight), `genetic_code` and
+    `complete` (no: the annotation lacks genes; what --from finds beside it is then taken as neither coding nor not).
     With --fasta and --labels in its place the model puts every base into one of your labels (`segment --model`), and
     --from starts from the encoder of another model.
     """

@@ -1,10 +1,10 @@
 """Lazy constraints: where a path found without a grammar's constraints must be found again with them.
 
 A `Relaxation` holds every path of the whole grammar with its score. A relaxed best path that breaks no constraint is
-therefore the whole grammar's best path, and one that breaks some is the best up to and from any base through which the
-constrained one passes outside genes as well. Only slices around the genes at fault are decoded with the whole grammar,
-which has ten times the states. They reach over the neighbourhood, so that it can rearrange; a constrained path that
-would differ even beyond is missed.
+therefore the whole grammar's best path. One that does is decoded again with the whole grammar, which has several times
+the states, but only in slices around the genes at fault, which begin and end outside genes. The result is the best
+path of all if that, too, is outside genes at the slices' ends; slices reach over the neighbourhood, so that it can
+rearrange.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class Annotator:
     def _first_pass(self, sample: Iterable[Record], calibration: Calibration) -> Iterator[tuple[Record, list[Gene]]]:
         """Genes of a sample, by the grammar that posteriors are computed with: it is the faster one."""
         grammar = self.model.grammar.for_posteriors or self.model.grammar
-        weights = Weights(self._weights.posteriors, self._weights.posteriors)
+        weights = Weights.of(grammar, self.model.params.transitions)
         for group, tracks in self._scored(sample, calibration):
             for decoded in decode_records(group, tracks, self.code, grammar, weights):
                 yield decoded.record, genes_of(decoded, self.code)

@@ -1,12 +1,13 @@
 """From score tracks to paths and posteriors, for any grammar.
 
 Both strands are decoded at once as a batch of two. Records of similar length share a batch; long ones are decoded
-block by block in bounded memory.
+block by block in bounded memory. A grammar with constraints is decoded without them first, and with them only around
+the genes that break one (see `constraints`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from .constraints import slices_of
 from .features import Record
-from .hmm.grammars.grammar import Grammar
+from .hmm.grammars.grammar import Grammar, Transitions
 from .hmm.graph import NEG, Scores
 from .hmm.recursions import forward, forward_backward
 from .hmm.viterbi import UNITS, ViterbiDecoder, viterbi
@@ -67,29 +69,43 @@ class Decoded:
         return 1 - (1 - own[0]) * (1 - own[1, ::-1])
 
 
-class _Strands:
-    """What decoding reads of a record: scores and marks of both strands, each in its own orientation."""
+class _Strands(NamedTuple):
+    """What decoding reads of a record: scores and marks of both strands, each in its own orientation, or of one."""
 
-    def __init__(self, record: Record, tracks: Tracks, code: GeneticCode, grammar: Grammar) -> None:
-        self.grammar = grammar
+    classes: NDArray[np.int16]
+    sites: NDArray[np.int16]
+    marks: NDArray[np.uint16]
+
+    @staticmethod
+    def of(record: Record, tracks: Tracks, code: GeneticCode, grammar: Grammar) -> _Strands:
         masks = CodeMasks.of(code)
         marks = np.stack([grammar.marks(c, masks) for c in (record.codes, reverse_complement(record.codes))])
-        self.arrays = (tracks.classes, tracks.sites, marks)
+        return _Strands(tracks.classes, tracks.sites, marks)
+
+    def strand(self, row: int) -> _Strands:
+        one = slice(row, row + 1)
+        return _Strands(self.classes[one], self.sites[one], self.marks[one])
 
 
-#: a stretch of both strands of a record: positions begin, end in each strand's own orientation
-_Part = tuple[_Strands, int, int]
+class _Part(NamedTuple):
+    """A stretch of some strands: positions begin, end in each strand's own orientation."""
+
+    strands: _Strands
+    begin: int
+    end: int
 
 
 def _batch(grammar: Grammar, parts: Sequence[_Part], rows: int, size: int) -> tuple[jax.Array, jax.Array]:
-    """Emissions [2 rows, size, states] and lengths [2 rows] of up to `rows` parts of up to `size` positions."""
-    lengths = np.zeros(2 * rows, np.int32)
-    stacked = [np.zeros((2 * rows, size, *x.shape[2:]), x.dtype) for x in parts[0][0].arrays]
-    for i, (strands, begin, end) in enumerate(parts):
-        two = slice(2 * i, 2 * i + 2)
-        lengths[two] = end - begin
-        for target, source in zip(stacked, strands.arrays, strict=True):
-            target[two, : end - begin] = source[:, begin:end]
+    """Emissions [rows, size, states] and lengths [rows] of parts of up to `size` positions and up to `rows` strands."""
+    lengths = np.zeros(rows, np.int32)
+    stacked = [np.zeros((rows, size, *x.shape[2:]), x.dtype) for x in parts[0].strands]
+    first = 0
+    for strands, begin, end in parts:
+        these = slice(first, first + len(strands.marks))
+        first = these.stop
+        lengths[these] = end - begin
+        for target, source in zip(stacked, strands, strict=True):
+            target[these, : end - begin] = source[:, begin:end]
     return _emissions(grammar, *stacked), jnp.asarray(lengths)
 
 
@@ -100,16 +116,24 @@ def _emissions(grammar: Grammar, classes: jax.Array, sites: jax.Array, marks: ja
 
 
 class Weights(NamedTuple):
-    """Transition scores of a grammar and of the one that it computes posteriors with."""
+    """Transition scores of a grammar, of the one that it computes posteriors with and of its relaxed one."""
 
     path: Scores
     posteriors: Scores
+    relaxed: Scores
 
     @staticmethod
-    def of(grammar: Grammar, transitions: Mapping[str, jax.Array | float]) -> Weights:
+    def of(grammar: Grammar, transitions: Transitions) -> Weights:
         """From transition weights by name."""
-        smaller = grammar.for_posteriors or grammar
-        return Weights(grammar.graph.scores(transitions), smaller.graph.scores(transitions))
+        return Weights(*(g.scores(transitions) for g in (grammar, _for_posteriors(grammar), _relaxed(grammar))))
+
+
+def _for_posteriors(grammar: Grammar) -> Grammar:
+    return grammar.for_posteriors or grammar
+
+
+def _relaxed(grammar: Grammar) -> Grammar:
+    return grammar.relaxed.grammar if grammar.relaxed else grammar
 
 
 def decode_records(
@@ -124,26 +148,73 @@ def decode_records(
         grammar: to decode with.
         weights: of the grammar.
     """
-    empty = (np.zeros((2, 0), np.uint8), np.zeros((2, 0, len(grammar.groups)), np.uint16))
-    out = [Decoded(record, grammar, *empty) for record in records]
+    strands: dict[int, _Strands] = {}
+    found = [(np.zeros((2, 0), np.uint8), np.zeros((2, 0, len(grammar.groups)), np.uint16))] * len(records)
     short: dict[int, list[int]] = {}
     for i, record in enumerate(records):
-        size = next((s for s in (*SHORT, LONG) if len(record) <= s), None)
+        size = _padded(len(record))
         if size is None:
-            out[i] = _decode_long(_Strands(record, tracks[i], code, grammar), record, weights)
+            strands[i] = _Strands.of(record, tracks[i], code, grammar)
+            found[i] = _decode_long(grammar, strands[i], weights)
         elif len(record):
             short.setdefault(size, []).append(i)
     for size, members in sorted(short.items()):
-        per_call = max(1, _batch_bases(grammar) // size // 2)
+        per_call = max(1, _batch_bases(_relaxed(grammar)) // size // 2)
 
         def call(k: int, size: int = size, members: list[int] = members, per_call: int = per_call) -> None:
             part = members[k : k + per_call]
-            strands = [_Strands(records[i], tracks[i], code, grammar) for i in part]
-            found = _decode_short(size, per_call, strands, [len(records[i]) for i in part], weights)
-            for i, (paths, posteriors) in zip(part, found, strict=True):
-                out[i] = Decoded(records[i], grammar, paths, posteriors)
+            strands.update((i, _Strands.of(records[i], tracks[i], code, grammar)) for i in part)
+            decoded = _decode_short(grammar, size, per_call, [strands[i] for i in part], weights)
+            for i, of_record in zip(part, decoded, strict=True):
+                found[i] = of_record
 
         _side_by_side([partial(call, k) for k in range(0, len(members), per_call)])
+    members = sorted(strands)
+    paths = _constrained([(strands[i], found[i][0]) for i in members], grammar, weights)
+    for i, of_record in zip(members, paths, strict=True):
+        found[i] = (of_record, found[i][1])
+    return [Decoded(record, grammar, *of_record) for record, of_record in zip(records, found, strict=True)]
+
+
+def _padded(length: int) -> int | None:
+    """The size that so many bases are padded to; None if they are decoded block by block."""
+    return next((size for size in (*SHORT, LONG) if length <= size), None)
+
+
+def _constrained(
+    found: Sequence[tuple[_Strands, NDArray[np.uint8]]], grammar: Grammar, weights: Weights
+) -> list[NDArray[np.uint8]]:
+    """Paths of the whole grammar from those of the relaxed one, decoded again where these break a constraint."""
+    relaxation = grammar.relaxed
+    if relaxation is None:
+        return [paths for _, paths in found]
+    out = [np.stack([relaxation.named(path) for path in paths]) for _, paths in found]
+    # by padded size and by which ends are the record's, open as these are
+    again: dict[tuple[int | None, bool, bool], list[tuple[NDArray[np.uint8], _Part]]] = {}
+    for (strands, paths), target in zip(found, out, strict=True):
+        for row, path in enumerate(paths):
+            for begin, end in slices_of(path, relaxation):
+                key = (_padded(end - begin), begin == 0, end == len(path))
+                again.setdefault(key, []).append((target[row, begin:end], _Part(strands.strand(row), begin, end)))
+    outside = jnp.arange(len(grammar.graph.states)) == grammar.graph.index[relaxation.outside]
+
+    def call(size: int | None, scores: Scores, chosen: list[tuple[NDArray[np.uint8], _Part]], rows: int) -> None:
+        if size is None:
+            paths = np.concatenate([_long_path(grammar, scores, part) for _, part in chosen])
+        else:
+            paths = viterbi(grammar.graph, scores, *_batch(grammar, [part for _, part in chosen], rows, size))[1]
+        for i, (target, _) in enumerate(chosen):
+            target[:] = paths[i, : len(target)]
+
+    tasks = []
+    for (size, at_begin, at_end), slices in again.items():
+        scores = weights.path._replace(
+            initial=weights.path.initial if at_begin else jnp.where(outside, 0.0, NEG),
+            final=weights.path.final if at_end else jnp.where(outside, 0.0, NEG),
+        )
+        rows = 1 if size is None else max(1, _batch_bases(grammar) // size)
+        tasks += [partial(call, size, scores, slices[k : k + rows], rows) for k in range(0, len(slices), rows)]
+    _side_by_side(tasks)
     return out
 
 
@@ -159,13 +230,13 @@ def log_partitions(
         grammar: to decode with.
         weights: of the grammar.
     """
-    smaller = grammar.for_posteriors or grammar
+    smaller = _for_posteriors(grammar)
     per_call = _batch_bases(smaller) // LONG // 2
     out = []
     for k in range(0, len(records), per_call):
         batch = list(zip(records[k : k + per_call], tracks[k : k + per_call], strict=True))
-        parts = [(_Strands(r, t, code, smaller), 0, len(r)) for r, t in batch]
-        log_z = _log_partition(smaller.graph, weights.posteriors, *_batch(smaller, parts, per_call, LONG))
+        parts = [_Part(_Strands.of(r, t, code, smaller), 0, len(r)) for r, t in batch]
+        log_z = _log_partition(smaller.graph, weights.posteriors, *_batch(smaller, parts, 2 * per_call, LONG))
         out += np.asarray(log_z, np.float64).reshape(-1, 2).sum(1)[: len(parts)].tolist()
     return np.array(out)
 
@@ -185,34 +256,44 @@ def _side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
         list(pool.map(run, range(len(tasks))))
 
 
-def _decode_long(strands: _Strands, record: Record, weights: Weights) -> Decoded:
+#: of a record: paths [2, length] of the relaxed grammar, and posteriors as in `Decoded`
+_Found = tuple[NDArray[np.uint8], NDArray[np.uint16]]
+
+
+def _decode_long(grammar: Grammar, strands: _Strands, weights: Weights) -> _Found:
     """The exact path, found block by block, and posteriors from overlapping segments."""
-    grammar, length = strands.grammar, len(record)
-    smaller = grammar.for_posteriors or grammar
-    size = min(BLOCK, _batch_bases(grammar) // 2)
-
-    def block(i: int) -> jax.Array:
-        return _batch(grammar, [(strands, i * size, min((i + 1) * size, length))], 1, size)[0]
-
+    relaxed, smaller, length = _relaxed(grammar), _for_posteriors(grammar), strands.marks.shape[1]
     paths = np.empty((2, length), np.uint8)
     posteriors = np.empty((2, length, len(grammar.groups)), np.uint16)
     cores = [(a, min(a + SEGMENT_CORE, length)) for a in range(0, length, SEGMENT_CORE)]
     per_call = _batch_bases(smaller) // LONG // 2
 
     def find_path() -> None:
-        decoder = ViterbiDecoder(grammar.graph, weights.path, batch=2, recompute=block)
-        pieces = [decoder.push(block(i), min(size, length - i * size)) for i in range(-(-length // size))]
-        np.concatenate([*pieces, decoder.finish()[1]], axis=1, out=paths)
+        paths[:] = _long_path(relaxed, weights.relaxed, _Part(strands, 0, length))
 
     def find_posteriors(k: int) -> None:
         part = cores[k : k + per_call]
-        spans = [(strands, max(a - SEGMENT_FLANK, 0), min(b + SEGMENT_FLANK, length)) for a, b in part]
-        values = _posteriors(smaller, weights, *_batch(smaller, spans, per_call, LONG))
+        spans = [_Part(strands, max(a - SEGMENT_FLANK, 0), min(b + SEGMENT_FLANK, length)) for a, b in part]
+        values = _posteriors(smaller, weights, *_batch(smaller, spans, 2 * per_call, LONG))
         for i, ((a, b), (_, first, _)) in enumerate(zip(part, spans, strict=True)):
             posteriors[:, a:b] = values[2 * i : 2 * i + 2, a - first : b - first]
 
     _side_by_side([find_path, *(partial(find_posteriors, k) for k in range(0, len(cores), per_call))])
-    return Decoded(record, grammar, paths, posteriors)
+    return paths, posteriors
+
+
+def _long_path(grammar: Grammar, scores: Scores, part: _Part) -> NDArray[np.uint8]:
+    """The best path of each strand of a part of any length, found block by block: [strands, length]."""
+    strands, begin, end = part
+    rows, size = len(strands.marks), min(BLOCK, _batch_bases(grammar) // 2)
+
+    def block(i: int) -> jax.Array:
+        start = begin + i * size
+        return _batch(grammar, [_Part(strands, start, min(start + size, end))], rows, size)[0]
+
+    decoder = ViterbiDecoder(grammar.graph, scores, batch=rows, recompute=block)
+    pieces = [decoder.push(block(i), min(size, end - begin - i * size)) for i in range(-(-(end - begin) // size))]
+    return np.concatenate([*pieces, decoder.finish()[1]], axis=1)
 
 
 def _batch_bases(grammar: Grammar) -> int:
@@ -227,17 +308,15 @@ def _grouped_posteriors(grammar: Grammar, scores: Scores, emissions: jax.Array, 
     return jnp.einsum("bts,sg->btg", posteriors, groups, precision="highest")
 
 
-def _decode_short(
-    size: int, rows: int, strands: list[_Strands], lengths: list[int], weights: Weights
-) -> list[tuple[NDArray[np.uint8], NDArray[np.uint16]]]:
-    """Paths and posteriors of records of at most `size` bases, as one batch of 2 * rows strands."""
-    grammar = strands[0].grammar
-    smaller = grammar.for_posteriors or grammar
-    parts = [(s, 0, n) for s, n in zip(strands, lengths, strict=True)]
-    emissions, padded = _batch(grammar, parts, rows, size)
-    _, paths = viterbi(grammar.graph, weights.path, emissions, padded)
-    if smaller is not grammar:
-        emissions, padded = _batch(smaller, parts, rows, size)
+def _decode_short(grammar: Grammar, size: int, records: int, strands: list[_Strands], weights: Weights) -> list[_Found]:
+    """Records of at most `size` bases as one batch of up to so many `records`."""
+    relaxed, smaller = _relaxed(grammar), _for_posteriors(grammar)
+    lengths = [s.marks.shape[1] for s in strands]
+    parts = [_Part(s, 0, n) for s, n in zip(strands, lengths, strict=True)]
+    emissions, padded = _batch(relaxed, parts, 2 * records, size)
+    _, paths = viterbi(relaxed.graph, weights.relaxed, emissions, padded)
+    if smaller is not relaxed:
+        emissions, padded = _batch(smaller, parts, 2 * records, size)
     posteriors = _posteriors(smaller, weights, emissions, padded)
     return [(paths[2 * i : 2 * i + 2, :n], posteriors[2 * i : 2 * i + 2, :n]) for i, n in enumerate(lengths)]
 

@@ -49,7 +49,7 @@ def best_paths(decoding: Grammar, emissions: list[np.ndarray]) -> list[tuple[flo
     for i, e in enumerate(emissions):
         stacked[i, : len(e)] = e
     lengths = np.array([len(e) for e in emissions] + [0] * (BATCH - len(emissions)))
-    scores, paths = viterbi(decoding.graph, decoding.graph.scores(WEIGHTS), stacked, lengths)
+    scores, paths = viterbi(decoding.graph, decoding.scores(WEIGHTS), stacked, lengths)
     return [(float(scores[i]), paths[i, : len(e)]) for i, e in enumerate(emissions)]
 
 
@@ -163,7 +163,8 @@ def test_groups_and_bits_are_those_of_the_names() -> None:
     assert DECODING.for_posteriors is TRAINING
     assert list(DECODING.groups) == list(TRAINING.groups)
     assert DECODING.sites == TRAINING.sites == ("start", "stop", "donor", "acceptor")
-    assert set(DECODING.graph.weights) == set(TRAINING.graph.weights) == set(INITIAL_WEIGHTS)
+    assert set(TRAINING.graph.weights) == set(INITIAL_WEIGHTS)
+    assert set(DECODING.graph.weights) <= set(DECODING.completed(INITIAL_WEIGHTS))
 
 
 @pytest.mark.parametrize("length", [2, LONGEST_MINIMUM + 1])

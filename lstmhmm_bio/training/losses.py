@@ -74,7 +74,7 @@ def sequence_discriminative(
     e = jnp.take_along_axis(e, index[..., None], axis=1)
     bits = jnp.take_along_axis(allowed.astype(jnp.int32), index, axis=1)
     clamped = jnp.where((bits[..., None] & np.array([1 << i for i in range(states)], np.int32)) != 0, e, NEG)
-    scores = grammar.graph.scores(params.transitions)
+    scores = grammar.scores(params.transitions)
     log_z = forward(grammar.graph, scores, jnp.concatenate([e, clamped]), jnp.concatenate([both, both]))
     loss = log_z[:rows] - log_z[rows:]
     # a window whose labels the masks forbid says nothing

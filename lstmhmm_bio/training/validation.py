@@ -50,7 +50,7 @@ def _emissions(
 ) -> tuple[Array, Scores]:
     tracks = score_windows(params, network, grammar, codes, tables, code)
     e = grammar.emissions(tracks.classes, tracks.sites, tracks.marks, impossible=NEG)
-    return e, grammar.graph.scores(params.transitions)
+    return e, grammar.scores(params.transitions)
 
 
 def score_batch(

@@ -11,7 +11,8 @@ kinds (``1t`` ``2a`` ``2g``), and the exon after them resumes in states (``2t 3t
 bases would complete a stop; the true stop codon may be cut so (``Tt`` ``Ta`` ``Tg``). After any other intron the bases
 before a codon are an acceptor's, AG, which no stop codon holds at these places. With memory a
 codon that an intron cuts after its T cannot be cut again, and no intron may cut a start codon. Training uses the
-grammar without memory and minimum: labels respect both anyway, and the weights have the same names.
+grammar without memory and minimum: labels respect both anyway. A path scores the same in all of these grammars: the
+edges behind the chain carry what as many bases of the loop would (`short_entry`, `long_entry`).
 
 A donor is GT or GCA, an acceptor AG. Strands are decoded side by side, so genes may lie in introns of the other strand.
 """
@@ -29,8 +30,8 @@ from numpy.typing import NDArray
 
 from ...sequence import EUKARYOTIC_STARTS
 from ..graph import Edge, Graph
-from ..viterbi import MAX_STATES
-from .grammar import Array, Grammar, Segments, bit_set, codons, shifted
+from ..viterbi import MAX_STATES, UNITS
+from .grammar import Array, Grammar, Relaxation, Segments, Transitions, as_given, bit_set, codons, shifted
 
 #: phase of each kind of intron; the first three are all there is without memory
 KINDS = {"0": 0, "1": 1, "2": 2, "1t": 1, "2a": 2, "2g": 2}
@@ -105,7 +106,7 @@ def _edges(kinds: Iterable[str], chain: int) -> list[Edge]:
         edges += [Edge(a, b, "stay") for a, b in pairwise(body)]
         for loop, name in (("N", "short"), ("M", "long")):
             edges += [
-                Edge(body[-1], f"{loop}{kind}", name),
+                Edge(body[-1], f"{loop}{kind}", f"{name}_entry" if chain else name),
                 Edge(f"{loop}{kind}", f"{loop}{kind}", f"{name}_stay"),
                 Edge(f"{loop}{kind}", f"A{kind}", f"{name}_end"),
             ]
@@ -118,6 +119,39 @@ def _edges(kinds: Iterable[str], chain: int) -> list[Edge]:
             edges += [Edge(f"3{letter}", "1", "stay"), Edge(f"3{letter}", "D0", "intron0")]
             edges += [Edge(f"T{letter}", "I", "end")]
     return edges
+
+
+def _with_entries(chain: int, transitions: Transitions) -> Transitions:
+    """The weights with those of the edges from a chain into the loops: what the loop alone would take for the chain.
+
+    Rounded like Viterbi's scores one by one, so that paths score exactly the same.
+    """
+
+    def rounded(name: str) -> Array:
+        return jnp.round(jnp.asarray(transitions[name], jnp.float32) * UNITS) / UNITS
+
+    entries = {f"{name}_entry": rounded(name) + chain * rounded(f"{name}_stay") for name in ("short", "long")}
+    return {**transitions, **entries}
+
+
+def _too_short(graph: Graph, min_intron: int, path: NDArray[np.uint8]) -> Segments:
+    """The introns of a path that are shorter than the minimum, those that run off its end without the acceptor."""
+    inside, donor = (np.array([s[0] in of for s in graph.states]) for of in ("DNMA", "D"))
+    first, end = np.flatnonzero(np.diff(inside[path].astype(np.int8), prepend=0, append=0)).reshape(-1, 2).T
+    # one that the path begins in may be of any length
+    found = donor[path[first]] & (end - first + (end == len(path)) < min_intron)
+    return tuple(zip(first[found].tolist(), end[found].tolist(), strict=True))
+
+
+def _with_chains(small: Graph, large: Graph, chain: int, path: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A path of the grammar without a minimum in the states of the one with it: chains stand behind the donors."""
+    out = np.array([large.index[s] for s in small.states], np.uint8)[path]
+    for donor in (s for s in small.states if s[0] == "D"):
+        first = np.flatnonzero(path == small.index[donor]) + 1
+        for i in range(chain):
+            here = first[first + i < len(path)] + i
+            out[here] = large.index[f"C{donor[1:]}.{i}"]
+    return out
 
 
 def _states(kinds: Iterable[str], chain: int) -> list[str]:
@@ -244,6 +278,18 @@ def grammar(min_intron: int = SHORTEST_INTRON, *, memory: bool = False) -> Gramm
         whole=partial(_whole, begins=bits("S"), ends=bits("T"), coding=bits(coding), introns=bits(introns)),
         # minimum and memory hardly change what is likely, and cost ten times the states
         for_posteriors=TRAINING if memory else None,
+        relaxed=_without_minimum(graph, min_intron, memory) if chain else None,
+        completed=partial(_with_entries, chain) if chain else as_given,
+    )
+
+
+def _without_minimum(graph: Graph, min_intron: int, memory: bool) -> Relaxation:
+    small = grammar(memory=memory)
+    return Relaxation(
+        small,
+        "I",
+        partial(_too_short, small.graph, min_intron),
+        partial(_with_chains, small.graph, graph, min_intron - SHORTEST_INTRON),
     )
 
 

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sequence import UNKNOWN
-from ..graph import Graph
+from ..graph import Graph, Scores
 
 #: a numpy or a jax array
 Array = Any
+#: transition weights by name
+Transitions = Mapping[str, Array | float]
 #: CDS segments of a transcript, 0-based half-open, ascending
 Segments = tuple[tuple[int, int], ...]
 
@@ -34,6 +36,11 @@ class Emissions(Protocol):
     """
 
     def __call__(self, classes: Array, sites: Array, marks: Array, *, impossible: float) -> Array: ...
+
+
+def as_given(transitions: Transitions) -> Transitions:
+    """No weight follows from others."""
+    return transitions
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +63,8 @@ class Grammar:
         whole: ([time] bit sets of states) -> CDS segments of the genes with both ends, where states are certain.
         for_posteriors: a smaller grammar with the same groups and weights that posteriors are computed with (default:
             this one).
+        relaxed: see `Relaxation`; None if the grammar has no constraints that are worth it.
+        completed: transition weights by name -> the same with those that follow from others.
     """
 
     kind: str
@@ -71,11 +80,40 @@ class Grammar:
     groups: Mapping[str, NDArray[np.float32]]
     whole: Callable[[NDArray[Any]], list[Segments]]
     for_posteriors: Grammar | None = None
+    relaxed: Relaxation | None = None
+    completed: Callable[[Transitions], Transitions] = as_given
+
+    def scores(self, transitions: Transitions) -> Scores:
+        """Scores of the graph's transitions from trained weights by name.
+
+        Raises:
+            ValueError: a weight is missing.
+        """
+        return self.graph.scores(self.completed(transitions))
 
     @property
     def sites(self) -> tuple[str, ...]:
         """Names of the sites, in the order of their scores."""
         return tuple(self.site_bits)
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """A grammar without its constraints: a smaller one of which every path of the whole grammar is a path too, of the
+    same score. Where its best path breaks no constraint, it is the best path of the whole grammar.
+
+    Attributes:
+        grammar: the smaller one.
+        outside: the state of both between genes, with an edge to itself, in which paths may be cut apart.
+        broken: ([length] states of the smaller one) -> ascending (start, end) of where a path breaks a constraint,
+            none of which holds a base outside.
+        named: the same path in the states of the whole grammar; where it breaks a constraint it is none of that.
+    """
+
+    grammar: Grammar
+    outside: str
+    broken: Callable[[NDArray[np.uint8]], Segments]
+    named: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 def state_bits(graph: Graph, *names: str) -> int:

@@ -122,12 +122,22 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Pa
     return save_model(replace(model, name=name, params=params, card=card), folder)
 
 
-def _adjusted(params: Any, start: float) -> Any:
-    """Nats on entering genes, chosen by hand."""
+def _adjusted(params: Any, start: float = 0.0, partial: float = 0.0, site_scale: float = 1.0) -> Any:
+    """What was chosen by hand: nats on entering genes and on genes cut by a record's end, a factor on site scores."""
+    import jax
     import numpy as np
 
-    more = {name: np.float32(value + start) for name, value in params.transitions.items() if name.startswith("start")}
-    return params._replace(transitions=params.transitions | more)
+    def scaled(site: Any) -> Any:
+        screen, last = jax.tree.map(lambda x: np.float32(site_scale * x), (site.screen, site.layers[-1]))
+        return site._replace(screen=screen, layers=(*site.layers[:-1], last))
+
+    more = {"start": start, "partial": partial}
+    transitions = {
+        name: np.float32(value + sum(nats for prefix, nats in more.items() if name.startswith(prefix)))
+        for name, value in params.transitions.items()
+    }
+    sites = {name: scaled(site) for name, site in params.network.sites.items()}
+    return params._replace(network=params.network._replace(sites=sites), transitions=transitions)
 
 
 if __name__ == "__main__":

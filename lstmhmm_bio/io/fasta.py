@@ -49,7 +49,7 @@ def _record(header: bytes, lines: bytearray, source: str, number: int) -> Record
         name = word.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: the id at line {number} is not UTF-8 text; rename the record") from error
-    sequence = bytes(lines.translate(None, b" \t\r\n\v\f"))
+    sequence = lines.translate(None, b" \t\r\n\v\f")
     lines.clear()
     description = rest[0].decode(errors="replace") if rest else ""
     return Record(name, encode_checked(sequence, source=source, record=name), description)

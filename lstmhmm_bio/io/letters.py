@@ -10,7 +10,7 @@ _AMINO_ACIDS = b"ABCDEFGHIKLMNPQRSTUVWXYZacdefghiklmnpqrstuvwxyz*"
 _GAPS = b"-.*"
 
 
-def encode_checked(sequence: bytes, *, source: str, record: str) -> Codes:
+def encode_checked(sequence: bytes | bytearray, *, source: str, record: str) -> Codes:
     """Codes of a nucleotide sequence, shape [length].
 
     Args:
@@ -27,7 +27,7 @@ def encode_checked(sequence: bytes, *, source: str, record: str) -> Codes:
     return encode(sequence)
 
 
-def _complaint(sequence: bytes, strange: bytes) -> str:
+def _complaint(sequence: bytes | bytearray, strange: bytes | bytearray) -> str:
     """What is wrong with a sequence of which `strange` are the letters that do not belong, in order."""
     letter = strange[:1]
     where = f"at position {sequence.index(letter) + 1}"

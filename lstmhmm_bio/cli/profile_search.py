@@ -68,7 +68,8 @@ def search(
     """Search SEQUENCES (FASTA or UniProt) with PROFILES (HMMER3).
 
     Protein profiles score whole sequences and the domains in them, as hmmsearch does. Profiles of DNA or RNA scan both
-    strands of sequences of any length, as nhmmer does.
+    strands of sequences of any length, as nhmmer does. Profiles are searched in groups, sequences read once for each:
+    memory grows with neither.
     """
     from ..errors import UsageError
     from ..io.output import OutputSet, ensure_distinct

@@ -28,9 +28,9 @@ _EXTENT = 0.10
 #: a region is resolved if so many domains are expected to end in it before others begin
 _SEVERAL = 0.20
 #: states (time x length x batch) whose posteriors are kept at a time
-_CELLS = 1 << 18
+_CELLS = 1 << 20
 _BATCH = 8
-#: shortest padded length of a region that is resolved
+#: shortest padded length of an envelope that is aligned, and of a region that is resolved
 _REGION = 512
 #: regions that are resolved side by side, and states (time x length x batch) whose rows are kept for that
 _REGIONS = 32
@@ -195,7 +195,7 @@ def _score(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], envelopes
     found: dict[int, Domain] = {}
     order = sorted(range(len(envelopes)), key=lambda i: envelopes[i].end - envelopes[i].start)
     while order:
-        time = padded_time(envelopes[order[0]].end - envelopes[order[0]].start)
+        time = max(_REGION, padded_time(envelopes[order[0]].end - envelopes[order[0]].start))
         batch = _BATCH if time * _BATCH * model.width <= _CELLS else 1
         chosen = [i for i in order[:batch] if envelopes[i].end - envelopes[i].start <= time]
         order = order[len(chosen) :]

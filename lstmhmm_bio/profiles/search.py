@@ -35,8 +35,9 @@ _FORWARD_PVALUE = 1e-5
 _DOMAINS_ADD = 1.3
 #: nodes of the profiles that are searched together
 _NODES = 1 << 16
-#: residues of a chunk of sequences
+#: residues of a chunk of sequences, a short one counted as if it had so many
 _CHUNK = 1 << 21
+_LEAST = 256
 _BATCH = 16
 #: batches whose domains are found together
 _TOGETHER = 8
@@ -166,7 +167,7 @@ def _chunks(proteins: Iterable[Target]) -> Iterator[list[Target]]:
     size = 0
     for protein in proteins:
         chunk.append(protein)
-        size += len(protein.codes)
+        size += max(len(protein.codes), _LEAST)
         if size >= _CHUNK:
             yield chunk
             chunk, size = [], 0
@@ -175,13 +176,17 @@ def _chunks(proteins: Iterable[Target]) -> Iterator[list[Target]]:
 
 
 def _batches(chunk: Sequence[Target], numbers: Iterable[int], padding: int) -> list[_Batch]:
-    """Sequences of a chunk in batches of like length, the longest first."""
+    """Sequences of a chunk in batches of like length, the longest first.
+
+    All but the very long are padded to one length, whichever they are: what is compiled does not depend on the profile.
+    """
     order = sorted(numbers, key=lambda i: len(chunk[i].codes))
+    shared = max((len(s.codes) for s in chunk if len(s.codes) <= _LONG), default=0)
     batches = []
     while order:
         size = _batch_size(len(chunk[order[-1]].codes))
         order, taken = order[:-size], order[-size:]
-        time = max(_SHORT, padded_time(len(chunk[taken[-1]].codes)))
+        time = padded_time(max(_SHORT, shared, len(chunk[taken[-1]].codes)))
         batches.append(_Batch(taken, *pad_sequences([chunk[i].codes for i in taken], size, time, padding)))
     return batches
 

@@ -1,11 +1,11 @@
-"""Peak memory of `lstmhmm annotate`, all processes together, on inputs of extreme shapes.
+"""Peak memory of `lstmhmm annotate`, `score` and `embed`, all processes together, on inputs of extreme shapes.
 
-    python benchmarks/memory.py [--scale 1] [--shape record|contigs|reads ...]
+    python benchmarks/memory.py [--scale 1] [--shape record|contigs|reads|score|embed ...]
 
-Shapes: one record of 300 Mb, 200,000 contigs of 1 kb, two million reads of 150 bases in a BAM; `--scale 0.01` makes
-each a hundredth as large, to try. The inputs are random sequence, drawn as they are written: memory does not depend on
-what the bases say, apart from the genes found. Resident memory of the run and its children is summed ten times a
-second. Writes docs/memory.md.
+Shapes: one record of 300 Mb, 200,000 contigs of 1 kb, two million reads of 150 bases in a BAM; the record also for
+`score` and `embed`. `--scale 0.01` makes each a hundredth as large, to try. The inputs are random sequence, drawn as
+they are written: memory does not depend on what the bases say, apart from the genes found. Resident memory of the run
+and its children is summed ten times a second. Writes docs/memory.md.
 """
 
 from __future__ import annotations
@@ -40,12 +40,16 @@ class Shape:
         size: bases of the record, number of contigs or of reads.
         suffix: of the file.
         write: writes so many of them.
+        command: that reads it.
+        output: name of what that writes.
     """
 
     title: str
     size: int
     suffix: str
     write: Callable[[Path, int], None]
+    command: str = "annotate"
+    output: str = "out.gff3"
 
 
 def _bases(rng: np.random.Generator, n: int) -> bytes:
@@ -82,6 +86,8 @@ def write_reads(path: Path, count: int) -> None:
 SHAPES = {
     "record": Shape("1 record of {:,} bases", 300_000_000, ".fa", write_record),
     "contigs": Shape("{:,} contigs of 1,000 bases", 200_000, ".fa", write_contigs),
+    "score": Shape("1 record of {:,} bases, `score`", 300_000_000, ".fa", write_record, "score", "out.bedgraph"),
+    "embed": Shape("1 record of {:,} bases, `embed`", 300_000_000, ".fa", write_record, "embed", "out.npz"),
     "reads": Shape("{:,} reads of 150 bases, BAM", 2_000_000, ".bam", write_reads),
 }
 
@@ -139,8 +145,8 @@ def main() -> None:
             size = max(1, round(shape.size * arguments.scale))
             path = Path(temporary, f"input{shape.suffix}")
             shape.write(path, size)
-            command = [sys.executable, "-m", "lstmhmm_bio", "annotate", "--quiet", "--device", "cpu"]
-            command += ["--threads", str(arguments.threads), "-o", f"{temporary}/out.gff3", str(path)]
+            command = [sys.executable, "-m", "lstmhmm_bio", shape.command, "--quiet", "--device", "cpu"]
+            command += ["--threads", str(arguments.threads), "-o", f"{temporary}/{shape.output}", str(path)]
             peak, wall, cpu = measure(command)
             path.unlink()
             verdict = "yes" if peak <= BAR else "no"

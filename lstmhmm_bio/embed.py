@@ -106,6 +106,8 @@ class Embedder:
 
     def _means(self, encoded: Iterator[tuple[_Job, NDArray[np.float32]]], window: int | None) -> Iterator[Chunk]:
         """Means over windows, or over whole records."""
+        from scipy.sparse import csr_array  # type: ignore[import-untyped]
+
         open_window = -1  # the last window so far may go on in the next piece of the record
         total: NDArray[np.floating] = np.zeros((0, self.width))
         known: NDArray[np.floating] = np.zeros(0)
@@ -116,10 +118,9 @@ class Embedder:
             row = here // size - first // size
             sure = record.codes[first:last] < 4
             rows = int(row[-1]) + 1
-            # bases of each step in each window
-            share = np.bincount((row * len(steps) + self._steps_of(job))[sure], minlength=rows * len(steps))
-            share = share.reshape(rows, len(steps)).astype(np.float64)
-            sums, counts = share @ steps, share.sum(1)
+            # known bases of each step in each window: few of all pairs have any
+            share = csr_array((sure.astype(np.float64), (row, self._steps_of(job))), shape=(rows, len(steps)))
+            sums, counts = share @ steps, share.sum(axis=1)
             if open_window == first // size and len(total) and first:
                 sums[0] += total[-1]
                 counts[0] += known[-1]

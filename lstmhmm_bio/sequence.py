@@ -34,7 +34,7 @@ _ENCODE[ord("U")] = _ENCODE[ord("u")] = 3
 _DECODE = np.frombuffer(b"ACGTN", np.uint8)
 
 
-def encode(sequence: bytes | str) -> Codes:
+def encode(sequence: bytes | bytearray | str) -> Codes:
     """Codes of a nucleotide string, shape [length]; U counts as T, letters beyond ACGTU become 4."""
     raw = sequence.encode("latin-1") if isinstance(sequence, str) else sequence
     return _ENCODE[np.frombuffer(raw, np.uint8)]

@@ -28,7 +28,7 @@ from lstmhmm_bio.io.derived import cross_reference, protein
 from lstmhmm_bio.io.journal import Journal
 from lstmhmm_bio.profiles.domains import Domain
 from lstmhmm_bio.profiles.gene_domains import DomainSearch, place
-from lstmhmm_bio.profiles.hmmfile import read_profiles, write_profile
+from lstmhmm_bio.profiles.hmmfile import ProfileFile, read_profiles, write_profile
 from lstmhmm_bio.profiles.profile import AMINO, DNA, Profile
 from lstmhmm_bio.sequence import encode
 from lstmhmm_bio.simulate import simulate_genome
@@ -293,6 +293,17 @@ def test_batches_do_not_matter(
     for one, other in zip(found, searched, strict=True):
         assert one.record is other.record
         assert one.genes == other.genes
+
+
+def test_groups_of_profiles_do_not_matter(
+    database: tuple[Path, list[list[str]]], annotations: list[Annotation], searched: list[Annotation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Profiles that are read anew for every batch, one at a time, find what those in memory do."""
+    monkeypatch.setattr("lstmhmm_bio.profiles.gene_domains._RESIDUES", 300)
+    monkeypatch.setattr("lstmhmm_bio.profiles.search._NODES", 1)
+    found = list(DomainSearch(ProfileFile(str(database[0]))).annotate(annotations))
+    assert [one.genes for one in found] == [other.genes for other in searched]
 
 
 def test_nothing_to_search(database: tuple[Path, list[list[str]]]) -> None:

@@ -10,8 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstmhmm_bio.hmm.chain import Chain, Flanks, forward, forward_scores, length_model, pad_length, parse, posteriors
-from lstmhmm_bio.hmm.chain_paths import optimal_accuracy, viterbi
+from lstmhmm_bio.hmm.chain import (
+    Chain,
+    Flanks,
+    forward,
+    forward_rows,
+    forward_scores,
+    length_model,
+    pad_length,
+    parse,
+    posteriors,
+)
+from lstmhmm_bio.hmm.chain_paths import optimal_accuracy, sample, viterbi
 
 CODES = 3
 PAD = CODES  # a code that nothing emits
@@ -179,6 +189,43 @@ def slow_forward(chain: Chain, flanks: Flanks, row: int, codes: np.ndarray) -> f
         e = np.logaddexp.reduce(np.concatenate([m + logs.leave, d + logs.leave]))
         n, j, c = n + loop, np.logaddexp(j + loop, e + again), np.logaddexp(c + loop, e + end)
     return float(c + move)
+
+
+def test_sampled_paths_have_the_posterior_distribution() -> None:
+    """Frequencies of all places as posterior decoding has them; of each sequence as if it were alone."""
+    rng, samples = np.random.default_rng(5), 4000
+    size, lengths = 9, np.array([30, 0, 17, 5], np.int32)
+    chain = random_chain(rng, size)
+    codes = np.full((4, 32), PAD, np.uint8)
+    for row, length in enumerate(lengths):
+        codes[row, :length] = rng.integers(0, CODES, length)
+    flanks = length_model(np.array([30, 1, 17, 5]), multihit=True)
+    order = rng.permutation(128).astype(np.int32)
+
+    def drawn(rows: slice) -> list[np.ndarray]:
+        borders = Flanks(*(x[rows] for x in flanks))
+        _, kept = forward_rows(chain, borders, codes[rows], lengths[rows])
+        return [np.asarray(x) for x in sample(chain, borders, kept, lengths[rows], order, np.uint32(7), samples)]
+
+    node, inserted, first = drawn(slice(None))
+    assert not node[1].any()
+    expected = posteriors(chain, flanks, codes, lengths)
+    begin = np.asarray(parse(chain, flanks, codes, lengths).begin)
+
+    def close(found: np.ndarray, probability: np.ndarray) -> None:
+        spread = np.sqrt(probability * (1 - probability) / samples)
+        np.testing.assert_array_less(abs(found - probability), 5 * spread + 1e-3)
+
+    for row, length in enumerate(lengths):
+        assert not node[row, :, length:].any()
+        for k in range(1, size + 1):
+            here = node[row] == k
+            close((here & ~inserted[row]).mean(axis=0), np.asarray(expected.match)[:, row, k - 1])
+            close((here & inserted[row]).mean(axis=0), np.asarray(expected.insert)[:, row, k - 1])
+        close(first[row].mean(axis=0), begin[row])
+        if length:
+            for together, alone in zip((node, inserted, first), drawn(slice(row, row + 1)), strict=True):
+                np.testing.assert_array_equal(together[row], alone[0])
 
 
 @given(

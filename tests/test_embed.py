@@ -43,7 +43,7 @@ def stacked(chunks: list[Chunk]) -> tuple[list[tuple[str, int, int]], np.ndarray
 
 
 def test_rows_tile_the_records_in_order(embedder: Embedder, records: list[Record]) -> None:
-    for per, size in (("base", 1), ("window", 1000), ("window", 7), ("record", 10**9)):
+    for per, size in (("base", 1), ("window", 1000), ("window", 7), ("window", 1), ("record", 10**9)):
         places, features = stacked(list(embedder.embed(records, None, per=per, window=size)))
         expected = [(r.id, a, min(a + size, len(r))) for r in records for a in range(0, len(r), size)]
         assert places == expected

@@ -82,6 +82,16 @@ def test_fasta_corner_records(tmp_path):
     assert [record.description for record in read_records(str(path))][1] == "desc\tof it"
 
 
+@pytest.mark.parametrize("piece", [1, 7, 100])
+def test_fasta_is_coded_in_pieces(tmp_path, monkeypatch, piece):
+    """Records that are longer or shorter than a piece, in many lines or one; positions are those in the record."""
+    monkeypatch.setattr("lstmhmm_bio.io.fasta._PIECE", piece)
+    long = "ACGTTGCA" * 5
+    path = fasta(tmp_path / "a.fa", f">one\n{long}\r\n>lines\n" + "\n".join(long) + "\n>none\n>short\nA C\n")
+    assert records_of(path) == [("one", long), ("lines", long), ("none", ""), ("short", "AC")]
+    fails(fasta(tmp_path / "b.fa", f">one\n{long}\n{long[:9]}-{long}\n"), "record 'one' holds '-' at position 50;")
+
+
 def test_bgzip_and_gzip_members(tmp_path):
     pysam = pytest.importorskip("pysam")
     content = b">a\n" + b"ACGTT\n" * 50_000

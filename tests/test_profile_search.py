@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,16 @@ from click.testing import CliRunner
 from profile_samples import family
 
 from lstmhmm_bio.cli.profile_search import search as command
-from lstmhmm_bio.errors import UsageError
+from lstmhmm_bio.errors import InputError, UsageError
 from lstmhmm_bio.profiles.domains import has_several, regions
 from lstmhmm_bio.profiles.ensemble import Passes, clusters, exit_order, passes
 from lstmhmm_bio.profiles.genome import search_genome
 from lstmhmm_bio.profiles.hits import QueryResult, Thresholds
 from lstmhmm_bio.profiles.hmmfile import read_profiles
-from lstmhmm_bio.profiles.profile import AMINO, DNA
+from lstmhmm_bio.profiles.profile import AMINO, DNA, Profile
 from lstmhmm_bio.profiles.report import align_text
 from lstmhmm_bio.profiles.search import Settings, search_proteins
-from lstmhmm_bio.profiles.sequences import Sequence
+from lstmhmm_bio.profiles.sequences import Sequence, SequenceFile
 from lstmhmm_bio.profiles.tables import coordinates
 
 FAMILIES = Path(__file__).parents[1].parent / "shared" / "data" / "valid" / "families"
@@ -66,7 +67,7 @@ def proteins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pyhmmer.pl
 def ours(path: Path, sequences: dict[str, str], thresholds: Thresholds, settings: Settings) -> QueryResult:
     profile = next(read_profiles(str(path)))
     targets = [Sequence(name, "", profile.alphabet.encode(letters)) for name, letters in sequences.items()]
-    return search_proteins([profile], targets, thresholds, settings)[0]
+    return next(search_proteins([profile], targets, thresholds, settings))
 
 
 def theirs(hmm: pyhmmer.plan7.HMM, sequences: dict[str, str], **options: object) -> pyhmmer.plan7.TopHits:
@@ -181,6 +182,84 @@ def test_order_and_chunks_do_not_matter(
     parts = ours(path, dict(reversed(sequences.items())), Thresholds(), Settings())
     assert [h.target for h in whole.hits] == [h.target for h in parts.hits]
     assert [h.score for h in whole.hits] == pytest.approx([h.score for h in parts.hits], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def several(
+    proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A file of three profiles, one of them twice, and a file of sequences."""
+    folder = tmp_path_factory.mktemp("several")
+    build(pyhmmer.easel.Alphabet.amino(), family(np.random.default_rng(4), AMINO, 30, 8), folder / "other.hmm")
+    path, _, sequences = proteins
+    one, other = path.read_text(), (folder / "other.hmm").read_text().replace("simulated", "x" * 25)
+    (folder / "three.hmm").write_text(one + other + one.replace("simulated", "again"))
+    (folder / "x.fa").write_text("".join(f">{name} what it is\n{letters}\n" for name, letters in sequences.items()))
+    return folder / "three.hmm", folder / "x.fa"
+
+
+def test_groups_do_not_matter(several: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output is the same, to the byte, and with small groups no more than one profile is read ahead."""
+    database, fasta = map(str, several)
+
+    def outputs(name: str) -> list[str]:
+        paths = [str(tmp_path / f"{name}.{kind}") for kind in ("out", "tbl", "dom", "json")]
+        options = [x for pair in zip(("-o", "--tblout", "--domtblout", "--json"), paths, strict=True) for x in pair]
+        done = CliRunner().invoke(command, [database, fasta, *options, "--no-cache"], catch_exceptions=False)
+        assert done.exit_code == 0
+        return [Path(path).read_text() for path in paths]
+
+    whole = outputs("whole")
+    monkeypatch.setattr("lstmhmm_bio.profiles.search._NODES", 1)
+    assert outputs("apart") == whole
+    assert [query.id for query in SearchIO.parse(str(tmp_path / "apart.tbl"), "hmmer3-tab")] == ["simulated", "again"]
+    rows = [line.split() for line in whole[2].splitlines() if line[0] != "#"]
+    assert [row[0] for row in rows if row[3] == "simulated"] == [row[0] for row in rows if row[3] == "again"]
+
+    read: list[str] = []
+
+    def counted() -> Iterator[Profile]:
+        for profile in read_profiles(database):
+            read.append(profile.name)
+            yield profile
+
+    targets = SequenceFile(fasta, AMINO)
+    for number, result in enumerate(search_proteins(counted(), targets), 1):
+        assert len(read) == number
+        assert result.profile.name == read[-1]
+    # what can be read but once is kept for the second group
+    (_, _, last) = search_proteins(read_profiles(database), iter(list(targets)))
+    assert last.sequences == len(list(targets))
+    assert {hit.target for hit in last.hits} == {row[0] for row in rows if row[3] == "again"}
+
+
+def test_profiles_from_standard_input(several: tuple[Path, Path]) -> None:
+    database, fasta = several
+    text = database.read_text()
+    runs = [
+        CliRunner().invoke(command, [name, str(fasta), "--noali", "--no-cache"], input=text, catch_exceptions=False)
+        for name in ("-", str(database))
+    ]
+    assert runs[0].output == runs[1].output
+    assert runs[0].output.count("Query: ") == 3
+
+
+def test_what_does_not_fit_is_known_before_the_search(several: tuple[Path, Path], tmp_path: Path) -> None:
+    database, fasta = several
+    lines = database.read_text().splitlines(keepends=True)
+    nucleotides, truncated = tmp_path / "both.hmm", tmp_path / "truncated.hmm"
+    build(pyhmmer.easel.Alphabet.dna(), family(np.random.default_rng(5), DNA, 20, 5), tmp_path / "dna.hmm")
+    nucleotides.write_text("".join(lines) + (tmp_path / "dna.hmm").read_text())
+    truncated.write_text("".join(lines[:-1]))
+    for path, options, problem in (
+        (nucleotides, [], "profiles of different alphabets"),
+        (database, ["--cut_ga"], "profile simulated has no GA scores"),
+        (truncated, [], f"line {len(lines) - 1}: the file ends where // should come"),
+    ):
+        done = CliRunner().invoke(command, [str(path), str(fasta), *options, "--no-cache"])
+        assert isinstance(done.exception, UsageError | InputError)
+        assert problem in str(done.exception)
+        assert not done.output
 
 
 @pytest.mark.slow

@@ -169,9 +169,9 @@ def annotate(
     )
     if coding and resume:
         raise UsageError("--coding cannot be resumed: the journal keeps genes alone; give --coding or --resume")
-    search = domain_search(profiles, profile_evalue, file_format)
     summary, figures = Summary(), Report()
     with (
+        domain_search(profiles, profile_evalue, file_format) as search,
         input_of(genome) as path,
         journal_of(context, path) if resume else nullcontext() as journal,
         OutputSet() as outputs,

@@ -43,7 +43,8 @@ def embed(
     """Write what the LSTM knows of every base, window or record of GENOME.
 
     Rows have the record, start, end (0-based, half-open) and the hidden states of both readings, along the forward and
-    along the reverse strand. Inputs are those of `annotate`.
+    along the reverse strand. Inputs are those of `annotate`; one record is in memory at a time, a byte for each base,
+    and rows are written as they come.
 
     \b
     lstmhmm embed genome.fa --per window --window 1000 -o features.npz

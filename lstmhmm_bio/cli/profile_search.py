@@ -68,42 +68,51 @@ def search(
     """Search SEQUENCES (FASTA or UniProt) with PROFILES (HMMER3).
 
     Protein profiles score whole sequences and the domains in them, as hmmsearch does. Profiles of DNA or RNA scan both
-    strands of sequences of any length, as nhmmer does.
+    strands of sequences of any length, as nhmmer does. Profiles are searched in groups, sequences read once for each:
+    memory grows with neither.
     """
     from ..errors import UsageError
     from ..io.output import OutputSet, ensure_distinct
-    from ..profiles.hmmfile import read_profiles
-    from ..profiles.sequences import read_sequences
+    from ..profiles.hits import Thresholds, check
+    from ..profiles.hmmfile import read_headings, read_profiles
+    from ..profiles.sequences import SequenceFile
     from ..runtime import configure
-    from .session import note
+    from .session import input_of, note
 
     if ga + tc + nc > 1:
         raise UsageError("--cut_ga, --cut_tc and --cut_nc exclude each other; choose one")
     ensure_distinct([profiles, sequences], [output or "-", *(p for p in (tblout, domtblout, json_output) if p)])
-    queries = list(read_profiles(profiles))
-    alphabet = queries[0].alphabet
-    if any(q.alphabet is not alphabet for q in queries):
-        raise UsageError(f"{profiles} holds profiles of different alphabets; search with one kind at a time")
-    configure(threads, device, cache=not no_cache)
-    from ..profiles.genome import search_genome
-    from ..profiles.hits import Thresholds
-    from ..profiles.report import write_report
-    from ..profiles.search import Settings, search_proteins
-    from ..profiles.tables import write_domains, write_json, write_places, write_targets
-
     thresholds = Thresholds(cutoff="GA" if ga else "TC" if tc else "NC" if nc else None, **limits)  # type: ignore[arg-type]
-    settings = Settings(filters=not everything, bias_filter=not (nobias or everything), null2=not nonull2)
-    scan, write_table = (search_proteins, write_targets) if alphabet.name == "amino" else (search_genome, write_places)
-    with OutputSet() as outputs:
+    with input_of(profiles) as queries, input_of(sequences) as targets, OutputSet() as outputs:
+        headings = list(read_headings(queries))
+        alphabet = headings[0].alphabet
+        if any(heading.alphabet is not alphabet for heading in headings):
+            raise UsageError(f"{profiles} holds profiles of different alphabets; search with one kind at a time")
+        check(headings, thresholds)
+        configure(threads, device, cache=not no_cache)
+        from ..profiles.genome import search_genome
+        from ..profiles.report import write_report
+        from ..profiles.search import Settings, search_proteins
+        from ..profiles.tables import JsonWriter, write_domains, write_places, write_targets
+
+        scan, write_table = (
+            (search_proteins, write_targets) if alphabet.name == "amino" else (search_genome, write_places)
+        )
+        settings = Settings(filters=not everything, bias_filter=not (nobias or everything), null2=not nonull2)
         report = outputs.open(output)
         tables = [
-            (outputs.open(path), write)
-            for path, write in ((tblout, write_table), (domtblout, write_domains), (json_output, write_json))
-            if path
+            (outputs.open(path), write) for path, write in ((tblout, write_table), (domtblout, write_domains)) if path
         ]
-        results = scan(queries, read_sequences(sequences, alphabet), thresholds, settings)
-        for result in results:
+        unrounded = JsonWriter(outputs.open(json_output)) if json_output else None
+        hits = 0
+        results = scan(read_profiles(queries), SequenceFile(targets, alphabet), thresholds, settings)
+        for number, result in enumerate(results):
             write_report(report, result, alignments=not noali)
-        for handle, write in tables:
-            write(handle, results)
-    note(f"{sum(len(r.hits) for r in results):,} hits", quiet=quiet)
+            for handle, write in tables:
+                write(handle, result, head=number == 0)
+            if unrounded:
+                unrounded.write(result)
+            hits += len(result.hits)
+        if unrounded:
+            unrounded.close()
+    note(f"{hits:,} hits", quiet=quiet)

@@ -72,7 +72,8 @@ def score(
 
     The score is in bits per base: log-likelihood of alternatives less that of the genome's own model; higher is more
     anomalous. GENOME is FASTA or GenBank, all its records one genome; or BAM, CRAM or SAM, of which every read is
-    scored as a whole, under the model of --genome or of all reads together.
+    scored as a whole, under the model of --genome or of all reads together. One record is in memory at a time, a byte
+    for each base.
 
     \b
     lstmhmm score genome.fa -o scores.bedgraph --regions islands.bed

@@ -275,7 +275,8 @@ def introns_of(files: Sequence[str], source: Source) -> IntronEvidence:
     return found  # the records' reader says that there is no such region
 
 
-def domain_search(profiles: str | None, evalue: float | None, file_format: str) -> DomainSearch | None:
+@contextmanager
+def domain_search(profiles: str | None, evalue: float | None, file_format: str) -> Iterator[DomainSearch | None]:
     """The search of proteins with the profiles of a file, if one is given.
 
     Raises:
@@ -284,10 +285,12 @@ def domain_search(profiles: str | None, evalue: float | None, file_format: str) 
     if profiles is None:
         if evalue is not None:
             raise UsageError("--profile-evalue is for domains; give --profiles too")
-        return None
+        yield None
+        return
     if file_format not in ("gff3", "genbank"):
         raise UsageError(f"--profiles: {file_format} has no place for domains; write gff3 or genbank")
     from ..profiles.gene_domains import DomainSearch
-    from ..profiles.hmmfile import read_profiles
+    from ..profiles.hmmfile import ProfileFile
 
-    return DomainSearch(list(read_profiles(profiles)), evalue)
+    with input_of(profiles) as path:
+        yield DomainSearch(ProfileFile(path), evalue)

@@ -8,6 +8,7 @@ jumped over.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -244,91 +245,144 @@ def _trace(
     return Paths(score, end.node, end.inserted, end.first)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="samples")
 def sample(
-    chain: Chain, flanks: Flanks, rows: Rows, length: jax.Array, order: jax.Array, samples: jax.Array, seed: jax.Array
+    chain: Chain, flanks: Flanks, rows: Rows, lengths: jax.Array, order: jax.Array, seed: jax.Array, samples: int
 ) -> tuple[jax.Array, ...]:
-    """Paths of one sequence, drawn from their posterior distribution one after another.
+    """Paths of some sequences, of each drawn from their posterior distribution one after another.
 
     The random numbers and the order in which choices are laid out are those of HMMER's ensembles, so that its
-    decisions are met with again, up to rounding.
+    decisions are met with again, up to rounding. A path's random numbers follow those of the path before it, so that
+    only sequences go side by side.
 
     Args:
         chain: the profile.
-        flanks: of the sequence, [1] each.
-        rows: of `forward_rows`, [time + 1, 1, ...].
-        length: [] int32, of the sequence.
+        flanks: of each sequence.
+        rows: of `forward_rows`.
+        lengths: [batch] of the sequences; those of length 0 have no paths.
         order: [2 * length of the chain] int32, the order in which ways into E are laid out: k for M_(k+1), k plus the
             chain's length for D_(k+1).
-        samples: [paths], whose length is how many are drawn.
-        seed: [] uint32, state of the generator x -> 69069 x + 1 (mod 2**32).
+        seed: [] uint32, state of the generator x -> 69069 x + 1 (mod 2**32) before the first path of each sequence.
+        samples: how many are drawn.
 
     Returns:
-        node, inserted, first as in `Paths`, [paths, time].
+        node, inserted, first as in `Paths`, [batch, samples, time].
     """
-    time = len(rows.c) - 1
-    m, i, d = (x[:, 0] for x in (rows.m, rows.i, rows.d))
-    n, b, j, c, exponent = (x[:, 0] for x in (rows.n, rows.b, rows.j, rows.c, rows.exponent))
-    exits = jnp.cumsum(jnp.concatenate([m * chain.leave, d * chain.leave], axis=1)[:, order], axis=1)
-    loop, again, end = flanks.loop[0], flanks.again[0], flanks.end[0]
+    batch, time, size = len(lengths), len(rows.c) - 1, chain.enter.shape[-1]
+    lane = jnp.arange(batch)
+    choices = _choices(chain, flanks, rows)
+    exits = jnp.cumsum(jnp.concatenate([rows.m * chain.leave, rows.d * chain.leave], axis=2)[..., order], axis=2)
+
+    def left_by(t: jax.Array, roll: jax.Array) -> jax.Array:
+        """How E was reached: by bisection, the first way at which the sum exceeds this part of the whole."""
+        wanted, place = roll * exits[t, lane, -1], jnp.zeros_like(t)
+        for by in (1 << n for n in reversed(range((2 * size).bit_length()))):
+            further = place + by
+            less = exits[t, lane, jnp.minimum(further, 2 * size) - 1] <= wanted
+            place = jnp.where((further <= 2 * size) & less, further, place)
+        return order[jnp.minimum(place, 2 * size - 1)]
+
+    def step(at: _Draws) -> _Draws:
+        state, t, k = at.state, at.t, at.k
+        x = at.x * jnp.uint32(69069) + jnp.uint32(1)
+        roll = (x >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
+        before, here = jnp.maximum(t - 1, 0), jnp.maximum(k - 1, 0)
+        leaves = state == _E
+        exit_ = lax.cond(jnp.any(leaves), lambda: left_by(t, roll), lambda: jnp.zeros_like(t))
+        from_m = jnp.sum(choices.m[before, lane, here] <= roll[:, None], axis=1)
+        from_i, from_d = (choices.id[t, lane, here] <= roll[:, None]).T
+        from_c, from_j, from_b = (choices.special[t, lane] <= roll[:, None]).T
+        came_from = jnp.stack(
+            [
+                jnp.array([_B, _M, _I, _D])[from_m],
+                jnp.where(from_i, _I, _M),
+                jnp.where(from_d, _D, _M),
+                jnp.where(exit_ < size, _M, _D),
+                jnp.where(from_c, _E, _C),
+                jnp.where(from_j, _E, _J),
+                jnp.where(from_b, _J, _N),
+            ]
+        )[state, lane]
+        emits = (state == _M) | (state == _I)
+        waits = ((state == _C) | (state == _J)) & (came_from == state)
+        begun = (state == _M) & (came_from == _B)
+        down = jnp.where(leaves, exit_ % size + 1, jnp.where((state == _M) | (state == _D), k - 1, k))
+        moved = jnp.where(emits | waits, t - 1, t)
+        # N emits all that is left, and the next path begins at the end
+        ended = (came_from == _N) | (moved < 0)
+        return _Draws(
+            x,
+            at.path + ended,
+            jnp.where(ended, _C, came_from),
+            jnp.where(ended, lengths, moved),
+            jnp.where(ended | (came_from == _B), 0, down),
+            at.emitted.at[lane, at.path, jnp.where(emits, t - 1, time)].set(
+                4 * k + 2 * (state == _I) + begun, mode="drop"
+            ),
+        )
+
+    start = _Draws(
+        jnp.full(batch, seed, jnp.uint32),
+        jnp.where(lengths > 0, 0, samples),
+        jnp.full(batch, _C),
+        lengths,
+        jnp.zeros(batch, jnp.int32),
+        jnp.zeros((batch, samples, time), jnp.int32),
+    )
+    emitted = lax.while_loop(lambda at: jnp.any(at.path < samples), step, start).emitted
+    return emitted >> 2, emitted & 2 > 0, emitted & 1 > 0
+
+
+class _Choices(NamedTuple):
+    """Where a sampled path came from: the number of values that a random number in [0, 1) reaches.
+
+    Attributes:
+        m: [time, batch, length, 3] of M_k at the position after row t: from begin, M, I, D.
+        id: [time + 1, batch, length, 2] of I_k, whose residue is before row t, from M or I; of D_k from M or D.
+        special: [time + 1, batch, 3] of C, from C or E; of J, from J or E; of B, from N or J.
+    """
+
+    m: jax.Array
+    id: jax.Array
+    special: jax.Array
+
+
+def _choices(chain: Chain, flanks: Flanks, rows: Rows) -> _Choices:
+    m, i, d, e = rows.m, rows.i, rows.d, rows.e
+
+    def earlier(values: jax.Array) -> jax.Array:
+        """Those of the row before."""
+        return jnp.concatenate([values[:1], values[:-1]])
+
+    ways = [rows.b[..., None] * chain.enter, shift(m * chain.mm), shift(i * chain.im), shift(d * chain.dm)]
+    sums = [ways[0], ways[0] + ways[1], ways[0] + ways[1] + ways[2]]
+    whole = sums[2] + ways[3]
+    mi, ii = earlier(m * chain.mi), earlier(i * chain.ii)
+    md, dd = shift(m * chain.md), shift(d * chain.dd)
     # C and J compare two rows, which are scaled differently
-    rescale = jnp.exp2((exponent[:-1] - exponent[1:]).astype(jnp.float32))
-    size = chain.enter.shape[-1]
+    rescale = jnp.exp2((earlier(rows.exponent) - rows.exponent).astype(jnp.float32))
+    c, j = (earlier(x) * flanks.loop * rescale for x in (rows.c, rows.j))
+    return _Choices(
+        jnp.stack([x / whole for x in sums], axis=-1)[:-1],
+        jnp.stack([mi / (mi + ii), md / (md + dd)], axis=-1),
+        jnp.stack([c / (c + e * flanks.end), j / (j + e * flanks.again), rows.n / (rows.n + rows.j)], axis=-1),
+    )
 
-    def draw(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x = x * jnp.uint32(69069) + jnp.uint32(1)
-        return x, (x >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
 
-    def path(x: jax.Array, _: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        def step(at: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-            x, state, t, k, node, inserted, first = at
-            following, roll = draw(x)
-            before, previous, here = jnp.maximum(t - 1, 0), jnp.maximum(k - 2, 0), jnp.maximum(k - 1, 0)
-            inner = jnp.where(k > 1, 1.0, 0.0)
-            ways = jnp.cumsum(
-                jnp.stack(
-                    [
-                        b[before] * chain.enter[here],
-                        inner * m[before, previous] * chain.mm[previous],
-                        inner * i[before, previous] * chain.im[previous],
-                        inner * d[before, previous] * chain.dm[previous],
-                    ]
-                )
-            )
-            from_m = jnp.array([_B, _M, _I, _D])[jnp.minimum(jnp.sum(ways <= roll * ways[3]), 3)]
-            mi, ii = m[before, here] * chain.mi[here], i[before, here] * chain.ii[here]
-            md, dd = m[t, previous] * chain.md[previous], d[t, previous] * chain.dd[previous]
-            exit_ = order[jnp.minimum(jnp.sum(exits[t] <= roll * exits[t, -1]), 2 * size - 1)]
-            stay_c, stay_j = c[before] * loop * rescale[before], j[before] * loop * rescale[before]
-            enter_c, enter_j = rows.e[t, 0] * end, rows.e[t, 0] * again
-            came_from = jnp.stack(
-                [
-                    from_m,
-                    jnp.where(roll * (mi + ii) < mi, _M, _I),
-                    jnp.where(roll * (md + dd) < md, _M, _D),
-                    jnp.where(exit_ < size, _M, _D),
-                    jnp.where(roll * (stay_c + enter_c) < stay_c, _C, _E),
-                    jnp.where(roll * (stay_j + enter_j) < stay_j, _J, _E),
-                    jnp.where(roll * (n[t] + j[t]) < n[t], _N, _J),
-                ]
-            )[state]
-            emits = (state == _M) | (state == _I)
-            waits = ((state == _C) | (state == _J)) & (came_from == state)
-            place = jnp.where(emits, t - 1, time)
-            down = jnp.where(state == _E, exit_ % size + 1, jnp.where((state == _M) | (state == _D), k - 1, k))
-            return (
-                following,
-                came_from,
-                jnp.where(emits | waits, t - 1, t),
-                jnp.where(came_from == _B, 0, down),
-                node.at[place].set(k, mode="drop"),
-                inserted.at[place].set(state == _I, mode="drop"),
-                first.at[place].set((state == _M) & (came_from == _B), mode="drop"),
-            )
+class _Draws(NamedTuple):
+    """Where the drawing of each sequence's paths is, [batch].
 
-        empty = jnp.zeros(time, jnp.int32)
-        start: tuple[jax.Array, ...] = (x, jnp.int32(_C), length, jnp.int32(0), empty, empty > 0, empty > 0)
-        x, _, _, _, node, inserted, first = lax.while_loop(lambda at: (at[1] != _N) & (at[2] >= 0), step, start)
-        return x, (node, inserted, first)
+    Attributes:
+        x: state of the generator.
+        path: the path's number.
+        state, t, k: as in `_Cursor`.
+        emitted: [batch, samples, time] four times the node that emits a residue, and 2 for its insert state, 1 for the
+            first of a pass.
+    """
 
-    return lax.scan(path, seed, samples)[1]
+    x: jax.Array
+    path: jax.Array
+    state: jax.Array
+    t: jax.Array
+    k: jax.Array
+    emitted: jax.Array

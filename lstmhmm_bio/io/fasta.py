@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, TextIO
 
+import numpy as np
+
 from ..errors import InputError
 from ..features import Annotation, Gene, Record
 from ..sequence import decode
@@ -12,6 +14,8 @@ from .derived import coding_sequence, gene_ids, on_record, protein, transcript_i
 from .letters import encode_checked
 
 _COLUMNS = 60
+#: letters that are coded at a time
+_PIECE = 1 << 22
 
 
 def read_fasta(stream: BinaryIO, source: str) -> Iterator[Record]:
@@ -22,23 +26,45 @@ def read_fasta(stream: BinaryIO, source: str) -> Iterator[Record]:
     Raises:
         InputError: text before the first header, a header with no id, letters that are no nucleotides.
     """
-    header, line_of_header = b"", 0
-    sequence = bytearray()
+    record: _Growing | None = None
     for number, line in enumerate(stream, 1):
         if line.startswith(b">"):
-            if header:
-                yield _record(header, sequence, source, line_of_header)
-            header, line_of_header = line, number
-        elif header:
-            sequence += line
+            if record:
+                yield record.finished()
+            record = _Growing(source, *_read_header(line, source, number))
+        elif record:
+            record.add(line)
         elif line.strip():
             raise InputError(f"{source} is not FASTA: line {number} stands before the first line with '>'; remove it")
-    if header:
-        yield _record(header, sequence, source, line_of_header)
+    if record:
+        yield record.finished()
 
 
-def _record(header: bytes, lines: bytearray, source: str, number: int) -> Record:
-    """The record of a header and its sequence lines, which it takes: one copy of a chromosome less."""
+class _Growing:
+    """A record whose lines still come. They are coded piece by piece: a chromosome is in memory once."""
+
+    def __init__(self, source: str, name: str, description: str) -> None:
+        self._source, self._name, self._description = source, name, description
+        self._lines, self._codes = bytearray(), bytearray()
+
+    def add(self, line: bytes) -> None:
+        for start in range(0, len(line), _PIECE):
+            self._lines += line[start : start + _PIECE]
+            if len(self._lines) >= _PIECE:
+                self._encode()
+
+    def finished(self) -> Record:
+        self._encode()
+        return Record(self._name, np.frombuffer(self._codes, np.uint8), self._description)
+
+    def _encode(self) -> None:
+        letters = self._lines.translate(None, b" \t\r\n\v\f")
+        self._lines.clear()
+        self._codes += encode_checked(letters, source=self._source, record=self._name, before=len(self._codes)).data
+
+
+def _read_header(header: bytes, source: str, number: int) -> tuple[str, str]:
+    """Id and description of a header, which is a file's line of this number."""
     text = header[1:].rstrip()
     if b"\r" in text:
         raise InputError(f"{source}: line {number} ends in a bare carriage return; convert the line ends (mac2unix)")
@@ -49,10 +75,7 @@ def _record(header: bytes, lines: bytearray, source: str, number: int) -> Record
         name = word.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: the id at line {number} is not UTF-8 text; rename the record") from error
-    sequence = bytes(lines.translate(None, b" \t\r\n\v\f"))
-    lines.clear()
-    description = rest[0].decode(errors="replace") if rest else ""
-    return Record(name, encode_checked(sequence, source=source, record=name), description)
+    return name, rest[0].decode(errors="replace") if rest else ""
 
 
 def write_cds_fasta(handle: TextIO, annotation: Annotation) -> None:

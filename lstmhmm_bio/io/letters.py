@@ -10,27 +10,28 @@ _AMINO_ACIDS = b"ABCDEFGHIKLMNPQRSTUVWXYZacdefghiklmnpqrstuvwxyz*"
 _GAPS = b"-.*"
 
 
-def encode_checked(sequence: bytes, *, source: str, record: str) -> Codes:
+def encode_checked(sequence: bytes | bytearray, *, source: str, record: str, before: int = 0) -> Codes:
     """Codes of a nucleotide sequence, shape [length].
 
     Args:
         sequence: letters without white space.
         source: the file's name and
-        record: the record's id, for messages.
+        record: the record's id, for messages, like
+        before: how many letters of the record there were before these.
 
     Raises:
         InputError: a letter outside the IUPAC nucleotide alphabet (a protein, gaps, binary data).
     """
     strange = sequence.translate(None, _NUCLEOTIDES)
     if strange:
-        raise InputError(f"{source}: record {record!r} {_complaint(sequence, strange)}")
+        raise InputError(f"{source}: record {record!r} {_complaint(sequence, strange, before)}")
     return encode(sequence)
 
 
-def _complaint(sequence: bytes, strange: bytes) -> str:
+def _complaint(sequence: bytes | bytearray, strange: bytes | bytearray, before: int) -> str:
     """What is wrong with a sequence of which `strange` are the letters that do not belong, in order."""
     letter = strange[:1]
-    where = f"at position {sequence.index(letter) + 1}"
+    where = f"at position {before + sequence.index(letter) + 1}"
     if not b"!" <= letter <= b"~":
         return f"holds the byte 0x{letter.hex()} {where}: this is no plain text; give a text FASTA file"
     found = f"holds {letter.decode()!r} {where}"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..hmm.chain import Chain, Flanks, Parse, length_model, posteriors
 from ..hmm.chain_paths import Paths, optimal_accuracy
-from .ensemble import resolve
+from .ensemble import Ensemble, resolve
 from .plan7 import SearchModel, pad_sequences, padded_time
 
 #: a region holds a position that is in a domain with this probability ...
@@ -28,10 +28,13 @@ _EXTENT = 0.10
 #: a region is resolved if so many domains are expected to end in it before others begin
 _SEVERAL = 0.20
 #: states (time x length x batch) whose posteriors are kept at a time
-_CELLS = 1 << 18
+_CELLS = 1 << 20
 _BATCH = 8
-#: shortest padded length of a region that is resolved
+#: shortest padded length of an envelope that is aligned, and of a region that is resolved
 _REGION = 512
+#: regions that are resolved side by side, and states (time x length x batch) whose rows are kept for that
+_REGIONS = 32
+_SAMPLED = 1 << 21
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,46 +116,78 @@ class Envelopes(NamedTuple):
     counts: NDArray[np.intp]
 
 
-def find_domains(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], parse: Parse) -> list[Found]:
+def find_domains(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], parses: Sequence[Parse]) -> list[Found]:
     """The domains of sequences.
 
     Args:
         model: the profile.
         sequences: [length] codes each.
-        parse: of these sequences, as numpy arrays.
+        parses: of each sequence, as from `each_parse`.
     """
-    envelopes, bias, counts = find_envelopes(model, sequences, parse)
+    envelopes, bias, counts = find_envelopes(model, sequences, parses)
     domains: list[list[Domain]] = [[] for _ in sequences]
     for envelope, domain in zip(envelopes, _score(model, sequences, envelopes), strict=True):
         domains[envelope.sequence].append(domain)
         if envelope.null2 is None:
             bias[envelope.sequence] += domain.bias
     return [
-        Found(domains[number], float(bias[number]), float(parse.begin[number].sum()), *counts[number].tolist())
+        Found(domains[number], float(bias[number]), float(parses[number].begin.sum()), *counts[number].tolist())
         for number in range(len(sequences))
     ]
 
 
-def find_envelopes(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], parse: Parse) -> Envelopes:
+def each_parse(parse: Parse, sequences: int) -> list[Parse]:
+    """Those of the first sequences of a batch apart, numpy arrays [time]."""
+    fetched = jax.device_get(parse)
+    return [Parse(*(x[number] for x in fetched)) for number in range(sequences)]
+
+
+def find_envelopes(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], parses: Sequence[Parse]) -> Envelopes:
     """Where the domains of sequences are; arguments as for `find_domains`."""
+    found: list[Envelope] = []
+    several: list[int] = []
+    for number, (codes, parse) in enumerate(zip(sequences, parses, strict=True)):
+        begin, end, outside = (np.asarray(x)[: len(codes)] for x in parse[1:])
+        for start, stop in regions(begin, end, outside):
+            if has_several(begin[start:stop], end[start:stop]):
+                several.append(len(found))
+            found.append(Envelope(number, start, stop, None))
+    ensembles = _resolve(model, sequences, [found[i] for i in several])
+    resolved = dict(zip(several, ensembles, strict=True))
     envelopes: list[Envelope] = []
     bias = np.zeros(len(sequences))
     counts = np.zeros((len(sequences), 3), int)
-    for number, codes in enumerate(sequences):
-        begin, end, outside = (np.asarray(x)[number, : len(codes)] for x in parse[1:])
-        for start, stop in regions(begin, end, outside):
-            counts[number, 0] += 1
-            if not has_several(begin[start:stop], end[start:stop]):
-                envelopes.append(Envelope(number, start, stop, None))
-                continue
-            counts[number, 1] += 1
-            time = max(_REGION, padded_time(stop - start))
-            padded, _ = pad_sequences([codes[start:stop]], 1, time, model.padding)
-            ensemble = resolve(model, length_model(np.array([len(codes)]), multihit=True), codes[start:stop], padded)
-            bias[number] += ensemble.null2.sum()
-            envelopes += [Envelope(number, start + a, start + b, ensemble.null2[a:b]) for a, b in ensemble.envelopes]
-            counts[number, 2] += sum(b[0] < a[1] for a, b in pairwise(ensemble.envelopes))
+    for i, region in enumerate(found):
+        number, start, *_ = region
+        counts[number, 0] += 1
+        if i not in resolved:
+            envelopes.append(region)
+            continue
+        parts, null2 = resolved[i]
+        counts[number, 1] += 1
+        counts[number, 2] += sum(b[0] < a[1] for a, b in pairwise(parts))
+        bias[number] += null2.sum()
+        envelopes += [Envelope(number, start + a, start + b, null2[a:b]) for a, b in parts]
     return Envelopes(envelopes, bias, counts)
+
+
+def _resolve(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], several: list[Envelope]) -> list[Ensemble]:
+    """What paths say of regions of several domains, in batches of like length."""
+    found: dict[int, Ensemble] = {}
+    order = sorted(range(len(several)), key=lambda i: several[i].end - several[i].start)
+    while order:
+        longest = several[order[-1]].end - several[order[-1]].start
+        time = max(_REGION, padded_time(longest))
+        batch = min(_REGIONS, max(1, _SAMPLED // (time * model.width)))
+        order, chosen = order[:-batch], order[-batch:]
+        these = [several[i] for i in chosen]
+        codes = [sequences[e.sequence][e.start : e.end] for e in these]
+        whole = [len(sequences[e.sequence]) for e in these] + [1] * (batch - len(these))
+        flanks = length_model(np.array(whole), multihit=True)
+        found.update(
+            zip(chosen, resolve(model, flanks, *pad_sequences(codes, batch, time, model.padding)), strict=True)
+        )
+    return [found[i] for i in range(len(several))]
 
 
 def _score(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], envelopes: list[Envelope]) -> list[Domain]:
@@ -160,7 +195,7 @@ def _score(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], envelopes
     found: dict[int, Domain] = {}
     order = sorted(range(len(envelopes)), key=lambda i: envelopes[i].end - envelopes[i].start)
     while order:
-        time = padded_time(envelopes[order[0]].end - envelopes[order[0]].start)
+        time = max(_REGION, padded_time(envelopes[order[0]].end - envelopes[order[0]].start))
         batch = _BATCH if time * _BATCH * model.width <= _CELLS else 1
         chosen = [i for i in order[:batch] if envelopes[i].end - envelopes[i].start <= time]
         order = order[len(chosen) :]

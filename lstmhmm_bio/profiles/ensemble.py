@@ -7,8 +7,10 @@ the paths is a domain. Thresholds, random numbers and order of draws are those o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,21 +60,26 @@ class Passes(NamedTuple):
     last: NDArray[np.intp]
 
 
-def resolve(model: SearchModel, flanks: Flanks, codes: NDArray[np.uint8], padded: NDArray[np.uint8]) -> Ensemble:
-    """Samples paths of a region and makes domains of them.
+def resolve(
+    model: SearchModel, flanks: Flanks, codes: NDArray[np.uint8], lengths: NDArray[np.int32]
+) -> Iterator[Ensemble]:
+    """Samples paths of regions and makes domains of them, of one region independently of the others.
 
     Args:
         model: the profile.
-        flanks: [1] each, of many hits, for the length of the whole sequence.
-        codes: [length] of the region.
-        padded: [1, time] the same, padded.
+        flanks: [batch] each, of many hits, for the lengths of the whole sequences.
+        codes: [batch, time] of the regions.
+        lengths: [batch] of the regions; there is nothing for those of length 0.
     """
-    length = np.int32(len(codes))
-    _, rows = forward_rows(model.chain, flanks, padded, np.array([length]))
+    _, rows = forward_rows(model.chain, flanks, codes, lengths)
     order = exit_order(model.size, model.width)
-    drawn = sample(model.chain, flanks, rows, length, order, np.zeros(SAMPLES, np.int8), random_state(_SEED))
-    node, inserted, first = (np.asarray(x)[:, :length] for x in drawn)
-    return Ensemble(clusters(passes(node, inserted, first), SAMPLES), _null2(node, first, codes, model.average))
+    drawn = jax.device_get(sample(model.chain, flanks, rows, lengths, order, random_state(_SEED), SAMPLES))
+    average = np.asarray(model.average)
+    for row, length in enumerate(lengths.tolist()):
+        if length:
+            node, inserted, first = (x[row, :, :length] for x in drawn)
+            envelopes = clusters(passes(node, inserted, first), SAMPLES)
+            yield Ensemble(envelopes, _null2(node, first, codes[row, :length], average))
 
 
 def random_state(seed: int) -> np.uint32:
@@ -176,15 +183,14 @@ def _null2(node: NDArray, first: NDArray, codes: NDArray[np.uint8], average: NDA
     A pass's null model is the mean of the match emissions of all nodes it visits, in inserts too; the first residue of
     a pass and those outside count as background. Both are HMMER's ways.
     """
-    paths, length = node.shape
-    total = np.zeros(length)
+    width = average.shape[1]
     begins = np.cumsum(first, axis=1)
-    for p in range(paths):
-        odds = np.ones(length)
-        for number in range(1, begins[p, -1] + 1):
-            place = np.flatnonzero((begins[p] == number) & (node[p] > 0))
-            visits = np.bincount(node[p, place] - 1, minlength=average.shape[1])
-            null = average @ (visits / len(place))
-            odds[place[1:]] = null[codes[place[1:]]]
-        total += odds
-    return np.log(total / paths)
+    path, place = np.nonzero((node > 0) & (begins > 0))
+    before = np.cumsum(begins[:, -1]) - begins[:, -1]
+    number = before[path] + begins[path, place] - 1  # of the pass, among those of all paths
+    visits = np.bincount(number * width + node[path, place] - 1, minlength=begins[:, -1].sum() * width)
+    visits = visits.reshape(-1, width)
+    null = visits / visits.sum(axis=1, keepdims=True) @ average.T
+    odds = np.ones(node.shape)
+    odds[path, place] = np.where(first[path, place], 1.0, null[number, codes[place]])
+    return np.log(odds.mean(axis=0))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..features import Annotation, Gene, ProteinDomain
 from ..io.derived import protein, stretch
-from .hits import Thresholds, check
+from .hits import QueryResult, Thresholds, check
+from .hmmfile import ProfileFile
 from .profile import AMINO, Profile
 from .sequences import Sequence as Target
 
@@ -30,7 +31,7 @@ class DomainSearch:
     """Finds domains in the proteins of genes.
 
     Args:
-        profiles: calibrated, of proteins.
+        profiles: calibrated, of proteins: a list or a `ProfileFile`, which is gone through for every batch of genes.
         evalue: largest E-value of a protein, and largest conditional E-value of a domain in it. None for the gathering
             scores of each profile, and `EVALUE` where a profile has none.
 
@@ -38,21 +39,20 @@ class DomainSearch:
         UsageError: a profile is of nucleotides, or not calibrated.
     """
 
-    def __init__(self, profiles: Sequence[Profile], evalue: float | None = None) -> None:
-        other = next((p for p in profiles if p.alphabet is not AMINO), None)
-        if other is not None:
-            raise UsageError(
-                f"profile {other.name} is of {other.alphabet.name}, but genes are searched as proteins; give protein "
-                "profiles, or search the genome with `lstmhmm profile search`"
-            )
-        gathered = [p for p in profiles if evalue is None and "GA" in p.cutoffs]
-        others = [p for p in profiles if evalue is not None or "GA" not in p.cutoffs]
+    def __init__(self, profiles: Sequence[Profile] | ProfileFile, evalue: float | None = None) -> None:
+        self._profiles, self._gather = profiles, evalue is None
+        number = 0
+        for one in profiles.headings() if isinstance(profiles, ProfileFile) else profiles:
+            number += 1
+            if one.alphabet is not AMINO:
+                raise UsageError(
+                    f"profile {one.name} is of {one.alphabet.name}, but genes are searched as proteins; give protein "
+                    "profiles, or search the genome with `lstmhmm profile search`"
+                )
+            check([one], Thresholds())
         # one protein is what a domain's conditional E-value refers to: that in which it lies
         limit = EVALUE if evalue is None else evalue
-        thresholds = Thresholds(evalue=limit, domain_evalue=limit, targets=len(profiles), significant=1)
-        self._searches = ((gathered, replace(thresholds, cutoff="GA")), (others, thresholds))
-        for group, limits in self._searches:
-            check(group, limits)
+        self._thresholds = Thresholds(evalue=limit, domain_evalue=limit, targets=number, significant=1)
 
     def domains(self, genes: Sequence[Gene], proteins: Sequence[str]) -> list[tuple[ProteinDomain, ...]]:
         """The domains of each gene, from the first residue on.
@@ -61,12 +61,12 @@ class DomainSearch:
             genes: predicted.
             proteins: of these genes, without a letter for the stop codon.
         """
-        from .search import search_proteins
+        from .search import groups
 
         targets = [Target(str(i), "", AMINO.encode(letters)) for i, letters in enumerate(proteins)]
         found: list[list[ProteinDomain]] = [[] for _ in genes]
-        for profiles, thresholds in self._searches:
-            for result in search_proteins(profiles, targets, thresholds) if profiles else ():
+        for group in groups(self._profiles) if targets else ():
+            for result in self._search(group, targets):
                 for hit in result.hits:
                     number = int(hit.target)
                     for _, d in hit.reported_domains:
@@ -74,6 +74,15 @@ class DomainSearch:
                             place(genes[number], result.profile, d.domain, d.score, d.independent_evalue)
                         )
         return [tuple(sorted(domains, key=lambda d: (d.start, d.end, d.evalue, d.name))) for domains in found]
+
+    def _search(self, group: list[Profile], targets: list[Target]) -> Iterator[QueryResult]:
+        """What profiles find by the thresholds of each."""
+        from .search import search_proteins
+
+        gathered = [p for p in group if self._gather and "GA" in p.cutoffs]
+        others = [p for p in group if not (self._gather and "GA" in p.cutoffs)]
+        yield from search_proteins(gathered, targets, replace(self._thresholds, cutoff="GA"))
+        yield from search_proteins(others, targets, self._thresholds)
 
     def annotate(self, annotations: Iterable[Annotation]) -> Iterator[Annotation]:
         """The annotations in their order, their genes with their domains; some are read ahead."""

@@ -13,17 +13,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from ..hmm.chain import forward_scores, length_model, parse
-from .domains import Domain, align, find_envelopes
+from .domains import Domain, align, each_parse, find_envelopes
 from .hits import DomainHit, Hit, QueryResult, Thresholds, check, report
 from .plan7 import SearchModel, match_odds, pad_sequences, padded_time
 from .profile import Alphabet, Profile
-from .search import Settings, return_memory
+from .search import Settings, groups, readable_again, return_memory
 from .sequences import Sequence as Target
 from .statistics import composition_score, log_survival, null_score
 
@@ -51,26 +50,35 @@ class _Tile(NamedTuple):
 
 
 def search_genome(
-    profiles: Sequence[Profile],
+    profiles: Iterable[Profile],
     records: Iterable[Target],
     thresholds: Thresholds | None = None,
     settings: Settings | None = None,
-) -> list[QueryResult]:
+) -> Iterator[QueryResult]:
     """Scans records with nucleotide profiles, as nhmmer does.
 
     Args:
-        profiles: calibrated, of one alphabet.
-        records: sequences coded in that alphabet, read once; one is in memory at a time.
+        profiles: calibrated, of one alphabet; read in groups.
+        records: sequences coded in that alphabet, gone through once for each group of profiles: a list or a
+            `SequenceFile`, of which one is in memory at a time. An iterator is kept in memory.
         thresholds: what is reported; by default as nhmmer.
         settings: filters and corrections.
 
-    Returns:
-        A result for each profile; every hit has one domain, its strand in `Hit.strand`.
+    Yields:
+        A result for each profile, in their order; every hit has one domain, its strand in `Hit.strand`.
 
     Raises:
         UsageError: a profile lacks statistics or the scores asked for.
     """
     thresholds, settings = thresholds or Thresholds(), settings or Settings()
+    again = readable_again(records)
+    for group in groups(profiles):
+        yield from _search_group(group, again, thresholds, settings)
+
+
+def _search_group(
+    profiles: list[Profile], records: Iterable[Target], thresholds: Thresholds, settings: Settings
+) -> list[QueryResult]:
     check(profiles, thresholds)
     models = [SearchModel(profile).on_device() for profile in profiles]
     hits: list[list[Hit]] = [[] for _ in profiles]
@@ -120,8 +128,8 @@ def _scan(model: SearchModel, record: Target, strand: str, settings: Settings) -
             batch = kept
             padded, lengths = pad_sequences([tile.codes for tile in batch], _BATCH, time, model.padding)
             flanks = length_model(lengths, multihit=True)
-        parsed = jax.device_get(parse(model.chain, flanks, padded, lengths))
-        for envelope in find_envelopes(model, [tile.codes for tile in batch], parsed)[0]:
+        parses = each_parse(parse(model.chain, flanks, padded, lengths), len(batch))
+        for envelope in find_envelopes(model, [tile.codes for tile in batch], parses)[0]:
             tile = batch[envelope.sequence]
             hit = _hit(model, record, strand, tile, (envelope.start, envelope.end), settings)
             if hit is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .profile import Profile
+from .profile import Heading, Profile
 
 if TYPE_CHECKING:
     from .domains import Domain
@@ -39,7 +39,7 @@ class Thresholds:
     targets: float | None = None
     significant: float | None = None
 
-    def of(self, profile: Profile) -> Thresholds:
+    def of(self, profile: Profile | Heading) -> Thresholds:
         """These, with the profile's own scores where they are asked for.
 
         Raises:
@@ -147,7 +147,7 @@ class QueryResult:
     residues: int = field(default=0)
 
 
-def check(profiles: Sequence[Profile], thresholds: Thresholds) -> None:
+def check(profiles: Iterable[Profile | Heading], thresholds: Thresholds) -> None:
     """Before a search begins.
 
     Raises:

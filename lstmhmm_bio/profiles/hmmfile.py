@@ -7,8 +7,9 @@ to HMMER3/f, written is HMMER3/f.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..errors import InputError
 from ..io.compression import input_name, open_input
-from .profile import ALPHABETS, Profile
+from .profile import ALPHABETS, Heading, Profile
 
+_T = TypeVar("_T")
 _FORMAT = re.compile(r"HMMER3/([b-f])\b")
 #: annotation columns after a match line, by format
 _COLUMNS = {
@@ -39,6 +41,34 @@ def read_profiles(path: str) -> Iterator[Profile]:
     Raises:
         InputError: the file is no HMMER3 ASCII file, holds no profile or is damaged; the message names the line.
     """
+    return _entries(path, _read_profile)
+
+
+def read_headings(path: str) -> Iterator[Heading]:
+    """What the profiles of a file are called and have, without reading their numbers; else as `read_profiles`."""
+    return _entries(path, _read_heading)
+
+
+@dataclass(frozen=True)
+class ProfileFile:
+    """The profiles of a file, read anew whenever they are gone through, so that they need not be kept.
+
+    Attributes:
+        path: a file that can be read any number of times.
+    """
+
+    path: str
+
+    def __iter__(self) -> Iterator[Profile]:
+        return read_profiles(self.path)
+
+    def headings(self) -> Iterator[Heading]:
+        """As `read_headings`."""
+        return read_headings(self.path)
+
+
+def _entries(path: str, read: Callable[[str, _Lines], _T]) -> Iterator[_T]:
+    """What `read` makes of each entry of a file, given its first line and those that follow."""
     source = input_name(path)
     with open_input(path) as stream:
         if stream.peek()[:1] > b"\x7f":
@@ -46,7 +76,7 @@ def read_profiles(path: str) -> Iterator[Profile]:
         lines = _Lines(stream, source)
         found = False
         while (first := lines.next_filled()) is not None:
-            yield _read_profile(first, lines)
+            yield read(first, lines)
             found = True
         if not found:
             raise InputError(f"{source} holds no profiles; give a HMMER3 file")
@@ -75,20 +105,40 @@ class _Lines:
             raise self.error(f"the file ends where {what} should come: it is truncated")
         return line
 
+    def skip_entry(self) -> None:
+        """Goes on behind the entry's last line."""
+        for raw in self._stream:
+            self._number += 1
+            if raw.startswith(b"//"):
+                return
+        raise self.error("the file ends where // should come: it is truncated")
+
     def error(self, problem: str) -> InputError:
         return InputError(f"{self._source}: line {self._number}: {problem}")
 
 
-def _read_profile(first: str, lines: _Lines) -> Profile:
+def _read_heading(first: str, lines: _Lines) -> Heading:
+    _, facts, _ = _read_header(first, lines)
+    lines.skip_entry()
+    return Heading(facts["name"], facts["alphabet"], facts["cutoffs"], facts["statistics"])
+
+
+def _read_header(first: str, lines: _Lines) -> tuple[str, dict[str, Any], set[str]]:
+    """Up to the HMM line: the format's letter, the profile's facts, and the annotations it has."""
     kind = _FORMAT.match(first)
     if kind is None:
         if first.startswith(("HMMER2", "HMMER3")):
             raise lines.error(f"{first.split()[0]} is not read; convert the file with hmmconvert")
         raise lines.error(f"{first[:30]!r} is not the start of a HMMER3 profile; give a file made by hmmbuild")
-    facts, flags = _read_header(lines)
+    facts, flags = _read_facts(lines)
     for needed in ("name", "length", "alphabet"):
         if needed not in facts:
             raise lines.error(f"the profile's header has no {needed}")
+    return kind[1], facts, flags
+
+
+def _read_profile(first: str, lines: _Lines) -> Profile:
+    kind, facts, flags = _read_header(first, lines)
     length, alphabet = facts.pop("length"), facts.pop("alphabet")
     lines.expect("the transitions' header")
     line = lines.expect("node 0")
@@ -98,7 +148,7 @@ def _read_profile(first: str, lines: _Lines) -> Profile:
     match = np.empty((length, alphabet.size))
     insert = np.empty((length + 1, alphabet.size))
     transitions = np.empty((length + 1, 7))
-    columns: dict[str, list[str]] = {name: [] for name in _COLUMNS[kind[1]]}
+    columns: dict[str, list[str]] = {name: [] for name in _COLUMNS[kind]}
     for k in range(length + 1):
         if k:
             words = lines.expect(f"node {k}").split()
@@ -126,8 +176,7 @@ def _read_profile(first: str, lines: _Lines) -> Profile:
     return Profile(alphabet=alphabet, match=match, insert=insert, transitions=transitions, **facts)
 
 
-def _read_header(lines: _Lines) -> tuple[dict[str, Any], set[str]]:
-    """The profile's facts up to the HMM line, and the annotations it has."""
+def _read_facts(lines: _Lines) -> tuple[dict[str, Any], set[str]]:
     facts: dict[str, Any] = {"cutoffs": {}, "statistics": {}, "commands": ()}
     flags: set[str] = set()
     while True:

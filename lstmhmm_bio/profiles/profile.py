@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +124,15 @@ AMINO = Alphabet(
 DNA = _nucleotides("DNA", "ACGT", "U")
 RNA = _nucleotides("RNA", "ACGU", "T")
 ALPHABETS = {alphabet.name.lower(): alphabet for alphabet in (AMINO, DNA, RNA)}
+
+
+class Heading(NamedTuple):
+    """What the head of a profile's entry in a file says, as in `Profile`."""
+
+    name: str
+    alphabet: Alphabet
+    cutoffs: Mapping[str, tuple[float, float]]
+    statistics: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """Searching proteins with profiles: scores, filters, significance.
 
-Sequences are read in chunks and every chunk is searched with all profiles, so that memory grows with the hits and not
-with the sequences. Within a chunk sequences of like length go together, in batches of one shape.
+Profiles are searched in groups and sequences are read in chunks, once for every group, so that memory grows with the
+hits of a group and neither with the profiles nor with the sequences. Within a chunk sequences of like length go
+together, in batches of one shape.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hmm.chain import forward_scores, length_model, parse
-from .domains import Found, find_domains
+from ..hmm.chain import Parse, forward_scores, length_model, pad_length, parse
+from .domains import Found, each_parse, find_domains
 from .hits import DomainHit, Hit, QueryResult, Thresholds, check, passes, report
 from .plan7 import SearchModel, pad_sequences, padded_time
 from .profile import Profile
@@ -32,9 +33,14 @@ _FORWARD_PVALUE = 1e-5
 #: bits by which the sum over domains may exceed the forward score: their flanks are those of a single hit, which cost
 #: at most (1 - log 9/8) nat less, and with more domains the forward score gains more
 _DOMAINS_ADD = 1.3
-#: residues of a chunk of sequences
+#: nodes of the profiles that are searched together
+_NODES = 1 << 16
+#: residues of a chunk of sequences, a short one counted as if it had so many
 _CHUNK = 1 << 21
+_LEAST = 256
 _BATCH = 16
+#: batches whose domains are found together
+_TOGETHER = 8
 #: sequences up to this share a shape; those longer than the other go alone
 _SHORT, _LONG = 2048, 8192
 
@@ -75,52 +81,84 @@ class _Batch(NamedTuple):
 
 
 def search_proteins(
-    profiles: Sequence[Profile],
+    profiles: Iterable[Profile],
     proteins: Iterable[Target],
     thresholds: Thresholds | None = None,
     settings: Settings | None = None,
-) -> list[QueryResult]:
+) -> Iterator[QueryResult]:
     """Searches sequences with profiles, as hmmsearch does.
 
     Args:
-        profiles: calibrated, of one alphabet.
-        proteins: sequences coded in that alphabet; read once.
+        profiles: calibrated, of one alphabet; read in groups.
+        proteins: sequences coded in that alphabet, gone through once for each group of profiles: a list or a
+            `SequenceFile`. An iterator is kept in memory.
         thresholds: what is reported; by default as hmmsearch.
         settings: filters and corrections.
 
-    Returns:
-        A result for each profile.
+    Yields:
+        A result for each profile, in their order.
 
     Raises:
         UsageError: a profile that lacks statistics or the scores asked for.
     """
     thresholds, settings = thresholds or Thresholds(), settings or Settings()
+    again = readable_again(proteins)
+    pool = ThreadPoolExecutor(len(jax.local_devices()))
+    try:
+        for group in groups(profiles):
+            yield from _search_group(group, again, thresholds, settings, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt waits for what is under way, not for all that is to come
+
+
+def readable_again(targets: Iterable[Target]) -> Iterable[Target]:
+    """The same, to be gone through any number of times."""
+    return list(targets) if isinstance(targets, Iterator) else targets
+
+
+def groups(profiles: Iterable[Profile]) -> Iterator[list[Profile]]:
+    """Consecutive profiles, as many as are searched together."""
+    group: list[Profile] = []
+    nodes = 0
+    for profile in profiles:
+        group.append(profile)
+        nodes += pad_length(profile.length)
+        if nodes >= _NODES:
+            yield group
+            group, nodes = [], 0
+    if group:
+        yield group
+
+
+def _search_group(
+    profiles: list[Profile],
+    proteins: Iterable[Target],
+    thresholds: Thresholds,
+    settings: Settings,
+    pool: ThreadPoolExecutor,
+) -> list[QueryResult]:
     check(profiles, thresholds)
     models = [SearchModel(profile) for profile in profiles]
     hits: list[list[Hit]] = [[] for _ in profiles]
     devices = jax.local_devices()
     sequences = residues = 0
-    pool = ThreadPoolExecutor(len(devices))
-    try:
-        for chunk in _chunks(proteins):
-            sequences += len(chunk)
-            residues += sum(len(s.codes) for s in chunk)
-            filled = (i for i, target in enumerate(chunk) if len(target.codes))
-            batches = _batches(chunk, filled, models[0].padding) if models else []
-            # how many there are is known at the end only: no fewer than so far
-            so_far = sequences if thresholds.targets is None else thresholds.targets
-            shares = [(device, batches[turn :: len(devices)]) for turn, device in enumerate(devices)]
-            worth = [_Worth(thresholds.of(p), so_far, p.statistics["FORWARD"]) for p in profiles]
-            tasks = [
-                (number, pool.submit(_search, model, chunk, share, device, settings, worth[number]))
-                for number, model in enumerate(models)
-                for device, share in shares
-            ]
-            for number, task in tasks:
-                hits[number] += task.result()
-                return_memory()
-    finally:
-        pool.shutdown(cancel_futures=True)  # an interrupt waits for what is under way, not for all that is to come
+    for chunk in _chunks(proteins):
+        sequences += len(chunk)
+        residues += sum(len(s.codes) for s in chunk)
+        filled = (i for i, target in enumerate(chunk) if len(target.codes))
+        batches = _batches(chunk, filled, models[0].padding)
+        # how many there are is known at the end only: no fewer than so far
+        so_far = sequences if thresholds.targets is None else thresholds.targets
+        shares = [(device, batches[turn :: len(devices)]) for turn, device in enumerate(devices)]
+        worth = [_Worth(thresholds.of(p), so_far, p.statistics["FORWARD"]) for p in profiles]
+        tasks = [
+            (number, pool.submit(_search, model, chunk, share, device, settings, worth[number]))
+            for number, model in enumerate(models)
+            for device, share in shares
+        ]
+        for number, task in tasks:
+            hits[number] += task.result()
+            return_memory()
     return [report(*pair, thresholds, sequences, residues) for pair in zip(profiles, hits, strict=True)]
 
 
@@ -129,7 +167,7 @@ def _chunks(proteins: Iterable[Target]) -> Iterator[list[Target]]:
     size = 0
     for protein in proteins:
         chunk.append(protein)
-        size += len(protein.codes)
+        size += max(len(protein.codes), _LEAST)
         if size >= _CHUNK:
             yield chunk
             chunk, size = [], 0
@@ -138,13 +176,17 @@ def _chunks(proteins: Iterable[Target]) -> Iterator[list[Target]]:
 
 
 def _batches(chunk: Sequence[Target], numbers: Iterable[int], padding: int) -> list[_Batch]:
-    """Sequences of a chunk in batches of like length, the longest first."""
+    """Sequences of a chunk in batches of like length, the longest first.
+
+    All but the very long are padded to one length, whichever they are: what is compiled does not depend on the profile.
+    """
     order = sorted(numbers, key=lambda i: len(chunk[i].codes))
+    shared = max((len(s.codes) for s in chunk if len(s.codes) <= _LONG), default=0)
     batches = []
     while order:
         size = _batch_size(len(chunk[order[-1]].codes))
         order, taken = order[:-size], order[-size:]
-        time = max(_SHORT, padded_time(len(chunk[taken[-1]].codes)))
+        time = padded_time(max(_SHORT, shared, len(chunk[taken[-1]].codes)))
         batches.append(_Batch(taken, *pad_sequences([chunk[i].codes for i in taken], size, time, padding)))
     return batches
 
@@ -165,14 +207,16 @@ def _search(
     with jax.default_device(device):
         model = model.on_device()
         hits = []
-        for batch in _promising(model, chunk, batches, settings, worth):
-            parsed = jax.device_get(
-                parse(model.chain, length_model(batch.lengths, multihit=True), batch.codes, batch.lengths)
-            )
-            targets = [chunk[i] for i in batch.numbers]
-            found = find_domains(model, [t.codes for t in targets], parsed)
-            for target, f, nats in zip(targets, found, parsed.score.tolist(), strict=False):
-                if f.domains and worth((hit := _hit(model.profile, target, nats, f, settings)).score):
+        promising = _promising(model, chunk, batches, settings, worth)
+        for some in (promising[i : i + _TOGETHER] for i in range(0, len(promising), _TOGETHER)):
+            parses: list[Parse] = []
+            for batch in some:
+                flanks = length_model(batch.lengths, multihit=True)
+                parses += each_parse(parse(model.chain, flanks, batch.codes, batch.lengths), len(batch.numbers))
+            targets = [chunk[i] for batch in some for i in batch.numbers]
+            found = find_domains(model, [t.codes for t in targets], parses)
+            for target, f, p in zip(targets, found, parses, strict=True):
+                if f.domains and worth((hit := _hit(model.profile, target, float(p.score), f, settings)).score):
                     hits.append(hit)
         return hits
 

@@ -6,6 +6,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, TextIO
 
 from ..errors import InputError
@@ -25,6 +26,22 @@ class Sequence(NamedTuple):
     id: str
     description: str
     codes: Codes
+
+
+@dataclass(frozen=True)
+class SequenceFile:
+    """The sequences of a file, read anew whenever they are gone through, so that they need not be kept.
+
+    Attributes:
+        path: a file that can be read any number of times.
+        alphabet: as for `read_sequences`.
+    """
+
+    path: str
+    alphabet: Alphabet | None = None
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return read_sequences(self.path, self.alphabet)
 
 
 def read_sequences(path: str, alphabet: Alphabet | None = None) -> Iterator[Sequence]:

@@ -122,8 +122,12 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Pa
     return save_model(replace(model, name=name, params=params, card=card), folder)
 
 
-def _adjusted(params: Any, start: float = 0.0, partial: float = 0.0, site_scale: float = 1.0) -> Any:
-    """What was chosen by hand: nats on entering genes and on genes cut by a record's end, a factor on site scores."""
+def _adjusted(
+    params: Any, start: float = 0.0, partial: float = 0.0, class_scale: float = 1.0, site_scale: float = 1.0
+) -> Any:
+    """What was chosen by hand: nats on entering genes and on genes cut by a record's end, factors on class scores and on
+    site scores.
+    """
     import jax
     import numpy as np
 
@@ -137,7 +141,12 @@ def _adjusted(params: Any, start: float = 0.0, partial: float = 0.0, site_scale:
         for name, value in params.transitions.items()
     }
     sites = {name: scaled(site) for name, site in params.network.sites.items()}
-    return params._replace(network=params.network._replace(sites=sites), transitions=transitions)
+    return params._replace(
+        network=params.network._replace(sites=sites),
+        log_temperature=np.float32(params.log_temperature + np.log(class_scale)),
+        class_bias=np.float32(params.class_bias * class_scale),
+        transitions=transitions,
+    )
 
 
 if __name__ == "__main__":

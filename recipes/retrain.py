@@ -125,8 +125,8 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Pa
 def _adjusted(
     params: Any, start: float = 0.0, partial: float = 0.0, class_scale: float = 1.0, site_scale: float = 1.0
 ) -> Any:
-    """What was chosen by hand: nats on entering genes and on genes cut by a record's end, factors on class scores and on
-    site scores.
+    """What was chosen by hand: nats on entering genes and on genes cut by a record's end, factors on the scores of
+    classes and of sites.
     """
     import jax
     import numpy as np

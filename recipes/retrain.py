@@ -62,7 +62,7 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
                 workers=available_cores(),
             )
         start = str(card)
-    return _finish(name, recipe, recipes, Path(str(start)), folder / name)
+    return _finish(name, recipe, recipes, data, Path(str(start)), folder / name)
 
 
 def _start(recipe: dict[str, Any], recipes: dict[str, Any], data: Path, folder: Path) -> str | None:
@@ -92,11 +92,12 @@ def _sheet(patterns: list[str], data: Path) -> list[Any]:
     ]
 
 
-def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Path, folder: Path) -> Path:
-    """The last stage's model with what the recipe says of it."""
+def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Path, last: Path, folder: Path) -> Path:
+    """The last stage's model with what the recipe says of it, and what the choice of a model has to know of it."""
     from dataclasses import replace
 
     from lstmhmm_bio.model import load_model, save_model
+    from lstmhmm_bio.model_choice import GENES_AT_HOME
 
     model = load_model(str(last))
     said = {"version": recipe["version"], "description": recipe["description"]}
@@ -110,6 +111,7 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Pa
         "version",
         "description",
         "genetic_codes",
+        GENES_AT_HOME,
         "adjustment",
         "grammar",
         "evidence",
@@ -118,8 +120,21 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], last: Pa
     )
     card = model.card | said
     card["training"]["what"] = recipe["stage"][-1]["what"]
-    card = {k: card[k] for k in order if k in card}
-    return save_model(replace(model, name=name, params=params, card=card), folder)
+    model = replace(model, name=name, params=params, card=card)
+    card[GENES_AT_HOME] = _genes_at_home(model, _sheet(recipe["sets"], data))
+    return save_model(replace(model, card={k: card[k] for k in order if k in card}), folder)
+
+
+def _genes_at_home(model: Any, rows: list[Any]) -> float:
+    """Median over training genomes, at most about a dozen, of their log Z in nat per 1000 bases."""
+    from statistics import median
+
+    from lstmhmm_bio.annotate import Annotator, sample_of
+    from lstmhmm_bio.io import read_records
+
+    annotator = Annotator(model)
+    chosen = rows[:: -(-len(rows) // 12)]
+    return round(median(annotator.fit_of_sample(sample_of(read_records(str(row.fasta))))[1] for row in chosen), 1)
 
 
 def _adjusted(

@@ -53,7 +53,7 @@ def test_stages_follow_each_other(retrain: ModuleType, tmp_path: Path, monkeypat
         (data / name).mkdir(parents=True)
         paths = data / name / "genome.fa.gz", data / name / "annotation.gff3.gz"
         assert run("simulate", "-o", paths[0], "--annotation", paths[1], "--length", 30_000, "--seed", seed).code == 0
-    (tmp_path / "sets.tsv").write_text("set\tclade\n" + "".join(f"{name}\t{name}\n" for name in names))
+    (tmp_path / "sets.tsv").write_text("set\tclade\tcomplete\n" + "".join(f"{name}\t{name}\tyes\n" for name in names))
     monkeypatch.setattr(retrain, "HERE", tmp_path)
     stage: dict[str, Any] = {"what": "all", "batch": 4, "window": 600, "training": {"steps": 1, "framewise_steps": 0}}
     first = {"kind": "bacteria", "version": "1", "description": "first", "sets": ["*"], "stage": [stage]}

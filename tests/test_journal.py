@@ -89,6 +89,7 @@ def test_whatever_is_spoiled_is_computed_again(tmp_path, data):
     path.unlink(missing_ok=True)
     stop_after(path, 4)
     content = bytearray(path.read_bytes())
+    head = content.find(b"\n")
     place = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
         del content[place:]
@@ -98,7 +99,7 @@ def test_whatever_is_spoiled_is_computed_again(tmp_path, data):
     try:
         found, _ = finish(path)
     except LstmHmmError:  # the first line is spoiled: better not to guess
-        assert place < content.find(b"\n") or b"\n" not in content
+        assert place <= head
         assert path.read_bytes() == content
     else:
         assert same(found, ANNOTATIONS)

@@ -250,8 +250,8 @@ def test_short_records_are_cut_anywhere() -> None:
     pieces = [row[:size].tobytes() for b in batches for row, size in zip(b.codes, b.lengths, strict=True)]
     starts = [next(r.tobytes().index(p) for r in records if p in r.tobytes()) for p in pieces]
     assert {len(p) >= 200 for p in pieces} == {True, False}
-    assert all(120 <= len(p) < 300 for p in pieces)
-    assert np.mean(np.array(starts) == 0) < 0.1
+    assert all(100 <= len(p) <= 300 for p in pieces)
+    assert np.mean(np.array(starts) == 0) < 0.2
     assert max(starts) > 100
 
 
@@ -391,9 +391,8 @@ def test_gene_scores_of_perfect_and_other_predictions(
     grammar = GRAMMARS[kind]
     sampler = WindowSampler(genomes if kind == "bacteria" else [spliced_genome], window=3000, batch=BATCH)
     draws = (sampler.draw(np.random.default_rng(n)) for n in range(99))
-    # the emissions of padding lead into a gene that a short window cuts: such windows are no test for many small genes
-    full = {"bacteria": 0, "eukaryote": 3000}[kind]
-    batch, number = next(d for d in draws if _complete_genes(d[0], kind) > 5 and d[0].lengths.min() >= full)
+    # the emissions of padding lead into a gene that a short window cuts: such windows are no test
+    batch, number = next(d for d in draws if _complete_genes(d[0], kind) > 5 and d[0].lengths.min() == 3000)
     states = np.arange(len(grammar.graph.states))
     bits = (batch.allowed[..., None] >> states) & 1
     scores = grammar.graph.scores(grammar.initial_weights)

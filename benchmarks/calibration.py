@@ -2,11 +2,13 @@
 
     python benchmarks/calibration.py [FOLDER]
 
-FOLDER holds one folder per genome with ``genome.fa.gz`` and ``annotation.gff3.gz``. A gene's score is judged against
-whether the reference has a gene with that stop, its start score, among those, against whether the start is right too.
-Expected calibration error: mean distance of score and share of right ones over 15 bins of equal size. AUROC: how well
-the score tells right from wrong. Brier score: mean squared distance, beside that of a constant, the share of right
-ones.
+FOLDER holds one folder per genome with ``genome.fa.gz`` and ``annotation.gff3.gz``.
+
+A gene's score is judged against whether the reference has a gene with that stop, its start score, among those,
+against whether the start is right too. Expected calibration error: mean distance of score and share of right ones
+over 15 bins of equal size. AUROC: how well the score tells right from wrong. Brier score: mean squared distance,
+beside that of a constant, the share of right ones.
+
 Writes docs/calibration.md.
 """
 
@@ -101,7 +103,7 @@ def auroc(score: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
 def report(rows: dict[str, tuple[Figures, Figures]], model: str) -> str:
     made_by = versions(model).rpartition(", Pyrodigal")[0]
     parts = [f"# Are the scores probabilities?\n\nWritten by `python benchmarks/calibration.py`: {made_by}.\n\n"]
-    parts.append(__doc__.split("\n\n")[2].split("\nWrites")[0] + "\n")
+    parts.append(__doc__.split("\n\n")[3] + "\n")
     for i, what in enumerate(("Genes (score, stop right)", "Starts (start score, among right stops)")):
         lines = [(name, *both[i]) for name, both in rows.items()]
         many = np.array([line[1:] for line in lines if line[1] >= MANY_GENES])

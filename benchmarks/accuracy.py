@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +94,9 @@ def main() -> None:
 def compare(name: str, fasta: Path, annotation: Path, *, model: str, meta: bool = False) -> Comparison:
     from lstmhmm_bio.evaluation import evaluate_files
     from lstmhmm_bio.io import read_records
-    from lstmhmm_bio.io.reference import read_transcripts
+    from lstmhmm_bio.io.reference import common_code, read_transcripts
 
-    numbers = Counter(t.genetic_code for t in read_transcripts(annotation) if t.genetic_code)
-    code = numbers.most_common(1)[0][0] if numbers else 11
+    code = common_code(read_transcripts(annotation)) or 11
     sequences = tuple(record.id for record in read_records(str(fasta)))
     results = []
     with tempfile.TemporaryDirectory() as temporary:

@@ -54,10 +54,13 @@ def judge(folder: Path, model: str) -> tuple[Figures, Figures]:
     from lstmhmm_bio.annotate import Annotator
     from lstmhmm_bio.evaluation import evaluate_files
     from lstmhmm_bio.io import Gff3Writer, open_output, read_records
+    from lstmhmm_bio.io.reference import common_code, read_transcripts
     from lstmhmm_bio.model import load_model
 
     fasta = str(folder / "genome.fa.gz")
-    annotator = Annotator(load_model(model), genetic_code=genetic_code(folder / "annotation.gff3.gz"))
+    annotator = Annotator(
+        load_model(model), genetic_code=common_code(read_transcripts(folder / "annotation.gff3.gz")) or 11
+    )
     calibration = annotator.calibrate(read_records(fasta))
     scores = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -74,13 +77,6 @@ def judge(folder: Path, model: str) -> tuple[Figures, Figures]:
     right = np.array([(c.right_stop, c.right_start) for c in calls])
     ends = right[:, 0]
     return figures(found[:, 0], right[:, 0]), figures(found[ends, 1], right[ends, 1])
-
-
-def genetic_code(annotation: Path) -> int:
-    """That of the reference's genes."""
-    from lstmhmm_bio.io.reference import read_transcripts
-
-    return next((t.genetic_code for t in read_transcripts(annotation) if t.genetic_code), 11)
 
 
 def figures(score: NDArray[np.float64], right: NDArray[np.bool_]) -> Figures:

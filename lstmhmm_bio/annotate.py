@@ -198,7 +198,7 @@ class Annotator:
 
     def _first_pass(self, sample: Iterable[Record], calibration: Calibration) -> Iterator[tuple[Record, list[Gene]]]:
         """Genes of a sample, by the grammar that posteriors are computed with: it is the faster one."""
-        grammar = self.model.grammar.for_posteriors or self.model.grammar
+        grammar = self.model.grammar.smaller
         weights = Weights.of(grammar, self.model.params.transitions)
         for group, tracks in self._scored(sample, calibration):
             for decoded in decode_records(group, tracks, self.code, grammar, weights):

@@ -125,11 +125,7 @@ class Weights(NamedTuple):
     @staticmethod
     def of(grammar: Grammar, transitions: Transitions) -> Weights:
         """From transition weights by name."""
-        return Weights(*(g.scores(transitions) for g in (grammar, _for_posteriors(grammar), _relaxed(grammar))))
-
-
-def _for_posteriors(grammar: Grammar) -> Grammar:
-    return grammar.for_posteriors or grammar
+        return Weights(*(g.scores(transitions) for g in (grammar, grammar.smaller, _relaxed(grammar))))
 
 
 def _relaxed(grammar: Grammar) -> Grammar:
@@ -230,7 +226,7 @@ def log_partitions(
         grammar: to decode with.
         weights: of the grammar.
     """
-    smaller = _for_posteriors(grammar)
+    smaller = grammar.smaller
     per_call = _batch_bases(smaller) // LONG // 2
     out = []
     for k in range(0, len(records), per_call):
@@ -262,7 +258,7 @@ _Found = tuple[NDArray[np.uint8], NDArray[np.uint16]]
 
 def _decode_long(grammar: Grammar, strands: _Strands, weights: Weights) -> _Found:
     """The exact path, found block by block, and posteriors from overlapping segments."""
-    relaxed, smaller, length = _relaxed(grammar), _for_posteriors(grammar), strands.marks.shape[1]
+    relaxed, smaller, length = _relaxed(grammar), grammar.smaller, strands.marks.shape[1]
     paths = np.empty((2, length), np.uint8)
     posteriors = np.empty((2, length, len(grammar.groups)), np.uint16)
     cores = [(a, min(a + SEGMENT_CORE, length)) for a in range(0, length, SEGMENT_CORE)]
@@ -310,7 +306,7 @@ def _grouped_posteriors(grammar: Grammar, scores: Scores, emissions: jax.Array, 
 
 def _decode_short(grammar: Grammar, size: int, records: int, strands: list[_Strands], weights: Weights) -> list[_Found]:
     """Records of at most `size` bases as one batch of up to so many `records`."""
-    relaxed, smaller = _relaxed(grammar), _for_posteriors(grammar)
+    relaxed, smaller = _relaxed(grammar), grammar.smaller
     lengths = [s.marks.shape[1] for s in strands]
     parts = [_Part(s, 0, n) for s, n in zip(strands, lengths, strict=True)]
     emissions, padded = _batch(relaxed, parts, 2 * records, size)

@@ -9,7 +9,7 @@ Ontology), the GTF2.2 specification (Brent lab), the INSDC feature table definit
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from io import TextIOWrapper
@@ -134,6 +134,12 @@ def read_reference(path: str | PathLike[str], *, allow_empty: bool = False) -> R
 def read_transcripts(path: str | PathLike[str]) -> list[Transcript]:
     """The coding transcripts of an annotation file, see `read_reference`."""
     return read_reference(path).transcripts
+
+
+def common_code(transcripts: Iterable[Transcript]) -> int | None:
+    """The genetic code that most of the transcripts name, None if none does."""
+    numbers = Counter(t.genetic_code for t in transcripts if t.genetic_code)
+    return numbers.most_common(1)[0][0] if numbers else None
 
 
 def read_other_features(path: str | PathLike[str]) -> list[OtherFeature]:

@@ -16,7 +16,7 @@ from .profile import Profile
 
 def write_targets(handle: TextIO, result: QueryResult, *, head: bool) -> None:
     """One line for each reported sequence (``--tblout``)."""
-    target, query, accession = _widths(result)
+    target, query, accession = widths = _widths(result)
     title = (
         f"#{'':{target + query + accession + 13}}--- full sequence ---- --- best 1 domain ---- "
         "--- domain number estimation ----\n"
@@ -31,9 +31,7 @@ def write_targets(handle: TextIO, result: QueryResult, *, head: bool) -> None:
         reported = sum(d.reported for d in hit.domains)
         included = sum(d.included for d in hit.domains)
         handle.write(
-            f"{hit.target:<{target}} {'-':<10} {result.profile.name:<{query}} "
-            f"{result.profile.accession or '-':<{accession}} "
-            f"{hit.evalue:9.2g} {hit.score:6.1f} {hit.bias:5.1f} "
+            f"{_names(result.profile, hit, widths)} {hit.evalue:9.2g} {hit.score:6.1f} {hit.bias:5.1f} "
             f"{best.independent_evalue:9.2g} {best.score:6.1f} {best.bias:5.1f} "
             f"{hit.expected:5.1f} {hit.regions:3d} {hit.resolved:3d} {hit.overlaps:3d} {hit.envelopes:3d} "
             f"{len(hit.domains):3d} {reported:3d} {included:3d} {hit.description or '-'}\n"
@@ -42,7 +40,7 @@ def write_targets(handle: TextIO, result: QueryResult, *, head: bool) -> None:
 
 def write_places(handle: TextIO, result: QueryResult, *, head: bool) -> None:
     """One line for each hit in a genome (``--tblout`` of nhmmer)."""
-    target, query, accession = _widths(result)
+    target, query, accession = widths = _widths(result)
     title = (
         f"#{' target name':<{target - 1}} {'accession':<10} {'query name':<{query}} {'accession':<{accession}} hmmfrom "
         "hmm to alifrom  ali to envfrom  env to  sq len strand   E-value  score  bias  description of target\n"
@@ -53,8 +51,7 @@ def write_places(handle: TextIO, result: QueryResult, *, head: bool) -> None:
     for hit in result.hits:
         (a, b), (start, end), (first, last) = coordinates(hit, hit.best)
         handle.write(
-            f"{hit.target:<{target}} {'-':<10} {result.profile.name:<{query}} "
-            f"{result.profile.accession or '-':<{accession}} {a:7d} {b:7d} {start:7d} {end:7d} "
+            f"{_names(result.profile, hit, widths)} {a:7d} {b:7d} {start:7d} {end:7d} "
             f"{first:7d} {last:7d} {hit.length:7d}    {hit.strand}   {hit.evalue:9.2g} {hit.score:6.1f} "
             f"{hit.bias:5.1f}  {hit.description or '-'}\n"
         )
@@ -162,6 +159,12 @@ def accuracy(hit: DomainHit) -> float:
     """Mean posterior probability that a residue of the envelope is rightly placed."""
     start, end = hit.domain.envelope
     return hit.domain.accuracy / (end - start)
+
+
+def _names(profile: Profile, hit: Hit, widths: tuple[int, int, int]) -> str:
+    """The first columns of a line of either ``--tblout``, `_widths` wide."""
+    target, query, accession = widths
+    return f"{hit.target:<{target}} {'-':<10} {profile.name:<{query}} {profile.accession or '-':<{accession}}"
 
 
 def _widths(result: QueryResult) -> tuple[int, int, int]:

@@ -67,14 +67,14 @@ def load_genome(
         InputError: the two files share no sequence name, or hold no usable gene.
     """
     from ..io import read_records
-    from ..io.reference import read_transcripts
+    from ..io.reference import common_code, read_transcripts
 
     label, starts, usual = {
         "bacteria": (_bacterial_labels, PROKARYOTIC_STARTS, 11),
         "eukaryote": (_eukaryotic_labels, EUKARYOTIC_STARTS, 1),
     }[kind]
     transcripts = read_transcripts(str(annotation))
-    number = genetic_code or _common_code(transcripts) or usual
+    number = genetic_code or common_code(transcripts) or usual
     code = GeneticCode.from_number(number, starts)
     by_record: dict[str, list[Transcript]] = {}
     for t in transcripts:
@@ -114,11 +114,6 @@ def _opened(allowed: NDArray[np.unsignedinteger], spans: Sequence[tuple[int, int
     opened = allowed.copy()
     opened[np.stack([unsure, unsure[::-1]])] = any_state
     return opened
-
-
-def _common_code(transcripts: Sequence[Transcript]) -> int | None:
-    numbers = Counter(t.genetic_code for t in transcripts if t.genetic_code)
-    return numbers.most_common(1)[0][0] if numbers else None
 
 
 def _label_record(

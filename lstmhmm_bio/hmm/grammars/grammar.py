@@ -92,6 +92,11 @@ class Grammar:
         return self.graph.scores(self.completed(transitions))
 
     @property
+    def smaller(self) -> Grammar:
+        """The grammar that posteriors are computed with."""
+        return self.for_posteriors or self
+
+    @property
     def sites(self) -> tuple[str, ...]:
         """Names of the sites, in the order of their scores."""
         return tuple(self.site_bits)

@@ -8,7 +8,8 @@
 
 Two passes (self-calibration): the first decodes a sample of the genome with tables expected from its GC content, and
 counts codon usage and start context on the confident genes it finds; the second decodes everything with these tables.
-In metagenomes, where every record may come from another organism, the first pass' tables serve alone (`meta`).
+In metagenomes, where every record may come from another organism, records that are alike share a calibration
+(`calibrate_groups`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from . import calibration as cal
 from . import genetic_code as code_of_genes
-from .calibration import Calibration, Counts, Tables
+from .calibration import Calibration, Counts
 from .decoding import Decoded, Weights, decode_records, log_partitions
 from .errors import UsageError
 from .evidence import IntronEvidence, SupportWeights
@@ -33,6 +34,7 @@ from .features import Annotation, Gene, Record
 from .genes import genes_of, with_alternative_starts
 from .genetic_code import CodeEvidence
 from .hash_sample import Piece, sample_by_hash
+from .metagenome import AnyCalibration, GroupedCalibration, compositions, tables_by_record, word_counts
 from .model import Model
 from .scoring import Scorer, Tracks
 from .sequence import GeneticCode, base_counts, mirrored, reverse_complement
@@ -46,6 +48,9 @@ PIECE = CORE
 #: pieces that are decoded and counted in each of its rounds, each with the tables of the round before, by kind of model
 ROUNDS = {"bacteria": (16, 48), "eukaryote": (24,)}
 SAMPLE = max(map(max, ROUNDS.values()))
+#: of a metagenome: so many pieces, most of them whole records, of at most so many bases
+META_SAMPLE = 4096
+META_BASES = 4_000_000
 #: pieces that the choice of a model looks at
 PIECES_TO_CHOOSE = 8
 #: a gene of the first pass teaches the tables if it is at least this sure and this long
@@ -120,6 +125,26 @@ class Annotator:
         calibration, genes, before = self._learn(records)
         return calibration, code_of_genes.evidence(genes, before.tables(self.model.prior).hexamers)
 
+    def calibrate_groups(self, records: Iterable[Record]) -> GroupedCalibration:
+        """First pass over a metagenome: tables for groups of records that are alike, a pure function of all records."""
+        sample, histogram = sample_of(records, META_SAMPLE)
+        if histogram[:4].sum() < ENOUGH_TO_CALIBRATE:
+            return GroupedCalibration.empty(self.code.number)
+        bases = np.cumsum([len(piece) for piece in sample])
+        sample = sample[: int(np.searchsorted(bases, META_BASES)) + 1]
+        words = np.stack([word_counts(piece.codes) for piece in sample])
+        composition = compositions(words)
+        groups = composition.groups_of(words)
+        totals = [Counts.zeros() for _ in composition.shares]
+        histograms = np.zeros((len(totals), 5), np.int64)
+        for group, found in zip(groups.tolist(), self._first_pass(sample, None), strict=True):
+            totals[group] += self._count(*found)
+            histograms[group] += base_counts(found[0].codes)
+        calibrations = (
+            Calibration(total, cal.gc_of(h), self.code.number) for total, h in zip(totals, histograms, strict=True)
+        )
+        return GroupedCalibration(composition, tuple(calibrations), self.code.number)
+
     def _learn(self, records: Iterable[Record]) -> tuple[Calibration, list[tuple[Record, list[Gene]]], Calibration]:
         """A calibration, the genes of the last round and the calibration that these were found with."""
         sample, histogram = sample_of(records)
@@ -165,13 +190,13 @@ class Annotator:
         return replace(total, introns=np.array([introns, sum(g.length for g in genes) / 3], np.float32))
 
     def decode(
-        self, records: Iterable[Record], calibration: Calibration | None, evidence: IntronEvidence | None = None
+        self, records: Iterable[Record], calibration: AnyCalibration, evidence: IntronEvidence | None = None
     ) -> Iterator[Decoded]:
         """Second pass: best path and posteriors of each record, in input order.
 
         Args:
             records: sequences.
-            calibration: of the genome they belong to; None for a metagenome (each record by its own GC content).
+            calibration: of the genome or metagenome they belong to; None: each record by its own GC content.
             evidence: introns seen in transcripts.
 
         Raises:
@@ -182,7 +207,7 @@ class Annotator:
     def _decode(
         self,
         records: Iterable[Record],
-        calibration: Calibration | None,
+        calibration: AnyCalibration,
         evidence: IntronEvidence | None,
         *,
         unrolled: bool,
@@ -196,7 +221,7 @@ class Annotator:
                     evidence.add_to(record, scores, self.model.config.sites, weights, around=around)
             yield from decode_records(group, tracks, self.code, self.model.grammar, self._weights)
 
-    def _first_pass(self, sample: Iterable[Record], calibration: Calibration) -> Iterator[tuple[Record, list[Gene]]]:
+    def _first_pass(self, sample: Iterable[Record], calibration: AnyCalibration) -> Iterator[tuple[Record, list[Gene]]]:
         """Genes of a sample, by the grammar that posteriors are computed with: it is the faster one."""
         grammar = self.model.grammar.smaller
         weights = Weights.of(grammar, self.model.params.transitions)
@@ -205,11 +230,11 @@ class Annotator:
                 yield decoded.record, genes_of(decoded, self.code)
 
     def _scored(
-        self, records: Iterable[Record], calibration: Calibration | None
+        self, records: Iterable[Record], calibration: AnyCalibration
     ) -> Iterator[tuple[list[Record], list[Tracks]]]:
-        tables = calibration.tables(self.model.prior) if calibration else None
+        tables_of = tables_by_record(calibration, self.model.prior, self.code.number)
         for group in _groups(records):
-            yield group, self._scorer(group, lambda record: tables or self._prior_tables(record))
+            yield group, self._scorer(group, tables_of)
 
     def _support_weights(self) -> SupportWeights:
         if "evidence" not in self.model.card:
@@ -217,7 +242,7 @@ class Annotator:
         return SupportWeights.from_card(self.model.card["evidence"])
 
     def annotate(
-        self, records: Iterable[Record], calibration: Calibration | None, evidence: IntronEvidence | None = None
+        self, records: Iterable[Record], calibration: AnyCalibration, evidence: IntronEvidence | None = None
     ) -> Iterator[Annotation]:
         """Second pass: the genes of each record, in input order; arguments as for `decode`.
 
@@ -244,9 +269,6 @@ class Annotator:
             if coding is not None and record.circular:
                 coding = coding[AROUND : AROUND + len(record)]
             yield Annotation(record, tuple(kept), coding)
-
-    def _prior_tables(self, record: Record) -> Tables:
-        return Calibration.expected(cal.gc_content(record.codes), self.code.number).tables(self.model.prior)
 
     def _long_enough(self, gene: Gene) -> bool:
         whole = gene.has_start and gene.has_stop
@@ -294,17 +316,17 @@ def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield group
 
 
-def sample_of(records: Iterable[Record]) -> Sample:
-    """The sample of some records, which it reads once."""
+def sample_of(records: Iterable[Record], pieces: int = SAMPLE) -> Sample:
+    """The sample of some records, of up to so many pieces; it reads them once."""
     histogram = np.zeros(5, np.int64)
 
-    def pieces() -> Iterator[Piece[Record]]:
+    def cut() -> Iterator[Piece[Record]]:
         for record in records:
             histogram[:] += base_counts(record.codes)
             for n in range(-(-len(record) // PIECE)):
                 yield record.id, n, partial(_cut, record, n)
 
-    return Sample(sample_by_hash(pieces(), SAMPLE), histogram)
+    return Sample(sample_by_hash(cut(), pieces), histogram)
 
 
 def _cut(record: Record, number: int) -> Record:

@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import Calibration, Tables, gc_content
+from .calibration import Tables
 from .features import Record
+from .metagenome import AnyCalibration, tables_by_record
 from .model import Model
 from .nn.network import CodeMasks, NetworkConfig, NetworkParams, encode, signals
 from .sequence import GeneticCode
@@ -84,13 +85,13 @@ class Embedder:
         return 2 * self.model.config.hidden
 
     def embed(
-        self, records: Iterable[Record], calibration: Calibration | None, *, per: Per = "window", window: int = 1000
+        self, records: Iterable[Record], calibration: AnyCalibration, *, per: Per = "window", window: int = 1000
     ) -> Iterator[Chunk]:
         """Features of all records, in input order; a few windows of the network in memory at a time.
 
         Args:
             records: sequences; empty ones have no features.
-            calibration: of the genome that they belong to; None for a metagenome.
+            calibration: of the genome or metagenome that they belong to; None: each record by its own GC content.
             per: what a row of the features stands for.
             window: bases of a window, counted from the record's first base; the last one may be shorter.
         """
@@ -136,15 +137,15 @@ class Embedder:
         return (np.arange(job.window.core_start, job.window.core_end) - job.window.start) // self.model.config.stride
 
     def _encoded(
-        self, records: Iterable[Record], calibration: Calibration | None
+        self, records: Iterable[Record], calibration: AnyCalibration
     ) -> Iterator[tuple[_Job, NDArray[np.float32]]]:
         """Windows of the records in order, with the features [steps, 2 * hidden] of each."""
-        of_genome = calibration.tables(self.model.prior) if calibration else None
+        tables_of = tables_by_record(calibration, self.model.prior, self.code.number)
         waiting: list[_Job] = []
         bases = 0
         with ThreadPoolExecutor(len(self._devices)) as pool:
             for record in records:
-                tables = of_genome or self._prior_tables(record)
+                tables = tables_of(record)
                 for window in windows_of(0, len(record)):
                     waiting.append(_Job(record, window, tables))
                     bases += window.size
@@ -180,6 +181,3 @@ class Embedder:
 
         list(pool.map(one, range(len(calls))))
         return out
-
-    def _prior_tables(self, record: Record) -> Tables:
-        return Calibration.expected(gc_content(record.codes), self.code.number).tables(self.model.prior)

@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 
 from .annotate import Annotator
-from .calibration import Calibration, Tables
+from .calibration import Tables
 from .decoding import FULL, Decoded
 from .features import Record
 from .hmm.grammars.labels import Labels
+from .metagenome import AnyCalibration
 from .model import Model
 from .scoring import Scorer, Tracks
 from .segments import Segment, runs_of, segments_of
@@ -36,14 +37,14 @@ class Labeller(Annotator):
             self._scorer = _SymmetricScorer(model, self.code)
 
     def segments(
-        self, records: Iterable[Record], calibration: Calibration | None
+        self, records: Iterable[Record], calibration: AnyCalibration
     ) -> Iterator[tuple[Record, list[Segment]]]:
         """The segments of every record, in input order: those of both strands by start, or one partition where labels
         lie on both strands at once.
 
         Args:
             records: sequences.
-            calibration: of the genome that they belong to, for labels that have codon tables; else None.
+            calibration: of the genome or metagenome that they belong to, for labels that have codon tables; else None.
         """
         for decoded in self.decode(records, calibration):
             found = self._strand(decoded, 0)

@@ -22,9 +22,10 @@ from math import isnan
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import PWM_FIRST, UPSTREAM_FIRST, Calibration
+from .calibration import PWM_FIRST, UPSTREAM_FIRST
 from .features import Annotation
 from .io.derived import on_record
+from .metagenome import AnyCalibration, GroupedCalibration
 from .quality import ENOUGH, Summary
 from .sequence import BASES, base_counts
 
@@ -85,7 +86,7 @@ class Report:
             entry = (*rank, _overview(annotation))
             (heapq.heappush if len(self._longest) < SHOWN else heapq.heapreplace)(self._longest, entry)
 
-    def html(self, summary: Summary, *, run: Mapping[str, str], calibration: Calibration | None) -> str:
+    def html(self, summary: Summary, *, run: Mapping[str, str], calibration: AnyCalibration) -> str:
         """The page.
 
         Args:
@@ -255,11 +256,13 @@ def _bars(counted: Sequence[tuple[str, int]]) -> str:
     return f'<table class="bars">{rows}</table>'
 
 
-def _calibration_cards(calibration: Calibration | None) -> list[str]:
+def _calibration_cards(calibration: AnyCalibration) -> list[str]:
     """What was learned from the genome itself."""
     if calibration is None:
         note = '<p class="note">None: every record by itself, with what is expected at its GC content.</p>'
         return [_card("Calibration", note)]
+    if isinstance(calibration, GroupedCalibration):
+        return [_card("Calibration", _groups_table(calibration))]
     counts = calibration.counts
     lines = (
         f"<p>Genetic code {calibration.genetic_code}, GC {100 * calibration.gc:.1f} %; learned from "
@@ -274,6 +277,20 @@ def _calibration_cards(calibration: Calibration | None) -> list[str]:
     words = "".join(f"<tr><th>{w}</th><td>{2 ** odds[i]:.1f}x</td></tr>" for w, i in zip(names, best, strict=True))
     table = f'<p>Words enriched {-UPSTREAM_FIRST} to 3 bases before starts:</p><table class="words">{words}</table>'
     return [_card("Calibration", lines + table), _card("Bases around starts", _logo(counts.context))]
+
+
+def _groups_table(calibration: GroupedCalibration) -> str:
+    """What was learned from each group of a metagenome's records."""
+    if not calibration.calibrations:
+        return '<p class="note">None: too little sequence to learn from.</p>'
+    rows = "".join(
+        f"<tr><td>{100 * c.gc:.1f} %</td><td>{int(c.counts.coding.sum()):,}</td><td>{int(c.counts.starts):,}</td></tr>"
+        for c in calibration.calibrations
+    )
+    return (
+        f"<p>Genetic code {calibration.genetic_code}; learned from groups of records that are alike.</p>"
+        f"<table><tr><th>GC</th><th>codon pairs</th><th>starts</th></tr>{rows}</table>"
+    )
 
 
 def _logo(context: NDArray[np.float32]) -> str:

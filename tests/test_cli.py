@@ -233,12 +233,12 @@ def test_accuracy_on_a_simulated_genome(folder):
     assert f"{100 * scores['stop'].f1:.2f}" in table.out.splitlines()[1]
 
 
-def test_meta_takes_each_record_by_itself(folder, records):
+def test_uncalibrated_each_record_is_taken_by_itself(folder, records):
     alone, together = folder / "alone.fa", folder / "together.fa"
     alone.write_text(fasta(records[-1]))
     other = simulate_genome(5000, gc=0.7, seed=9)[0]
     together.write_text(fasta(other, records[-1]))
-    whole, part = (features(run("annotate", p, "--meta", "--no-cache").out) for p in (together, alone))
+    whole, part = (features(run("annotate", p, "--calibration", "none", "--no-cache").out) for p in (together, alone))
     assert whole[-len(part) :] == part
     assert len(whole) > len(part) > 0
 
@@ -259,7 +259,7 @@ def test_reads_of_a_bam_are_annotated_one_by_one(folder, records):
     as_sequenced = folder / "reads.fa"
     oriented = [Record(f"read_{i}", reverse_complement(codes) if i % 2 else codes) for i, codes in enumerate(reads)]
     as_sequenced.write_text(fasta(*oriented))
-    assert result.out == run("annotate", as_sequenced, "--meta", "--no-cache").out
+    assert result.out == run("annotate", as_sequenced, "--calibration", "none", "--no-cache").out
     assert len(features(result.out)) > 20
     # a region needs an index
     wanted = run("annotate", path, "--region", "chr:1-500", "--no-cache")

@@ -191,8 +191,8 @@ def broken_calibrations() -> dict[str, tuple[bytes, int, str]]:
     from safetensors.numpy import save
 
     good, counts = calibration_bytes(GOOD), GOOD.counts
-    facts = json.dumps({"gc": 0.5, "genetic_code": 11})
-    fewer = save({"coding": counts.coding}, {"lstmhmm-calibration-1": facts})
+    facts = json.dumps({"gc": [0.5], "genetic_code": 11, "grouped": False})
+    fewer = save({"coding": counts.coding}, {"lstmhmm-calibration-2": facts})
     short = replace(GOOD, counts=replace(counts, coding=np.zeros(9, np.float32)))
     unknown = replace(GOOD, counts=replace(counts, context=counts.context + np.nan))
     damaged = "not a whole calibration file"
@@ -204,7 +204,7 @@ def broken_calibrations() -> dict[str, tuple[bytes, int, str]]:
         "fewer": (fewer, 1, damaged),
         "shape": (calibration_bytes(short), 1, "coding is"),
         "nan": (calibration_bytes(unknown), 1, "context"),
-        "gc": (calibration_bytes(replace(GOOD, gc=float("nan"))), 1, "GC content nan"),
+        "gc": (calibration_bytes(replace(GOOD, gc=float("nan"))), 1, "GC content [nan]"),
         "code": (calibration_bytes(replace(GOOD, genetic_code=4)), 2, "genetic code 4, not 11"),
     }
 
@@ -263,7 +263,7 @@ def test_evaluate_files(tmp_path):
     ("arguments", "code", "message"),
     [
         (["--gc", "0.1"], 2, "GC content 0.1"),
-        (["--gc", "nan"], 2, "GC content nan"),
+        (["--gc", "nan"], 2, "GC content [nan]"),
         (["-g", "7"], 2, "genetic code 7"),
         (["--annotation", "{0}/g.fa"], 2, "two outputs"),
         (["--annotation", "{0}/missing/g.gff3"], 1, "folder does not exist"),

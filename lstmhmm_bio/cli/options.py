@@ -106,16 +106,22 @@ model_options = compose(
     ),
 )
 
+meta_option = option(
+    "Model",
+    "--meta",
+    is_flag=True,
+    help="Metagenome: records that are alike are taken together, not all as one genome.",
+)
+
 calibration_options = compose(
     option(
         "Model",
         "--calibration",
-        metavar="FILE",
-        help="Tables of this genome from `lstmhmm calibrate`, instead of a first pass.",
+        metavar="FILE|none",
+        help="Tables of this genome or metagenome from `lstmhmm calibrate`, instead of a first pass; none: each record "
+        "by itself, as reads of BAM always are.",
     ),
-    option(
-        "Model", "--meta", is_flag=True, help="Metagenome: each record by itself, no calibration. Always so for reads."
-    ),
+    meta_option,
 )
 
 running_options = compose(

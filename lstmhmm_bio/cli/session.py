@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from ..evidence import IntronEvidence
     from ..features import Record
     from ..io.journal import Journal
+    from ..metagenome import AnyCalibration, GroupedCalibration
     from ..model import Model
     from ..profiles.gene_domains import DomainSearch
 
 _T = TypeVar("_T")
+
+#: `--calibration` that stands for no file and no first pass
+UNCALIBRATED = "none"
 
 #: options that a run may be continued with other values of, and those that are files
 _FREE = ("output", "file_format", "proteins", "cds", "report", "threads", "no_cache", "quiet", "resume")
@@ -186,7 +190,7 @@ def journal_of(context: click.Context, path: str) -> Journal:
     for name, value in given.items():
         if name in _FILES:
             paths = value if isinstance(value, tuple) else (value,)
-            settings[name] = " ".join(file_digest(p) for p in paths if p)
+            settings[name] = " ".join(p if p == UNCALIBRATED else file_digest(p) for p in paths if p)
         elif name not in _FREE:
             settings[name] = str(value)
     return Journal(journal_path(context.params["output"]), settings)
@@ -206,7 +210,7 @@ def calibration_for(
     meta: bool,
     choose_code: bool,
     quiet: bool,
-) -> tuple[Annotator, Calibration | None]:
+) -> tuple[Annotator, AnyCalibration]:
     """The calibration to annotate with: from a file, from a first pass over the input, or none.
 
     With `choose_code` the annotator that comes back may have another genetic code: the file's, or the one that the
@@ -219,8 +223,8 @@ def calibration_for(
     from ..io.sequences import format_of
 
     if file and meta:
-        raise UsageError("--calibration and --meta exclude each other: a metagenome has no tables of its own")
-    if file:
+        raise UsageError(f"--calibration and --meta exclude each other: with {file} there is no first pass")
+    if file and file != UNCALIBRATED:
         calibration = read_calibration(file)
         if choose_code and calibration.genetic_code != annotator.code.number:
             annotator = annotator.with_code(calibration.genetic_code)
@@ -230,8 +234,10 @@ def calibration_for(
                 f"give --genetic-code {calibration.genetic_code} or calibrate again"
             )
         return annotator, calibration
-    if meta or format_of(source.path) == "alignments":
+    if file or format_of(source.path) == "alignments":
         return annotator, None
+    if meta:
+        return annotator, first_pass_of_groups(annotator, source, quiet=quiet)
     return first_pass(annotator, source, choose_code=choose_code, quiet=quiet)
 
 
@@ -241,13 +247,9 @@ def first_pass(
     """A calibration from all records of the input; with `choose_code` as for `calibration_for`."""
     from ..model import BACTERIAL_CODE
 
-    def over_all(learn: Callable[[Iterable[Record]], _T]) -> _T:
-        with Progress("first pass", quiet=quiet) as progress:
-            return learn(progress.over(source.records()))
-
     if not choose_code or annotator.code.number != BACTERIAL_CODE:
-        return annotator, over_all(annotator.calibrate)
-    calibration, found = over_all(annotator.calibrate_and_check)
+        return annotator, _over_all(source, annotator.calibrate, quiet=quiet)
+    calibration, found = _over_all(source, annotator.calibrate_and_check, quiet=quiet)
     number = found.genetic_code
     if number != BACTERIAL_CODE:
         note(
@@ -255,8 +257,18 @@ def first_pass(
             f"{found.other} behind TAA and TAG): taken for genetic code {number}, give --genetic-code to override"
         )
         annotator = annotator.with_code(number)
-        calibration = over_all(annotator.calibrate)
+        calibration = _over_all(source, annotator.calibrate, quiet=quiet)
     return annotator, calibration
+
+
+def first_pass_of_groups(annotator: Annotator, source: Source, *, quiet: bool) -> GroupedCalibration:
+    """A calibration for each group of the input's records that are alike."""
+    return _over_all(source, annotator.calibrate_groups, quiet=quiet)
+
+
+def _over_all(source: Source, learn: Callable[[Iterable[Record]], _T], *, quiet: bool) -> _T:
+    with Progress("first pass", quiet=quiet) as progress:
+        return learn(progress.over(source.records()))
 
 
 def introns_of(files: Sequence[str], source: Source) -> IntronEvidence:

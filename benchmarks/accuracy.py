@@ -128,7 +128,8 @@ def run_lstmhmm(fasta: Path, output: Path, *, code: int, meta: bool, model: str)
     from lstmhmm_bio.model import load_model
 
     annotator = Annotator(load_model(model), genetic_code=code)
-    calibration = None if meta else annotator.calibrate(read_records(str(fasta)))
+    learn = annotator.calibrate_groups if meta else annotator.calibrate
+    calibration = learn(read_records(str(fasta)))
     with open_output(str(output)) as handle:
         writer = Gff3Writer(handle)
         for annotation in annotator.annotate(read_records(str(fasta)), calibration):
@@ -231,8 +232,8 @@ genomes differ more than genes do.
 ## Contigs of metagenomes
 
 Up to {CONTIGS_PER_GENOME} contigs of one length from each genome but the phage and those of genetic code 4, shuffled
-into one file; a cut gene counts with its whole codons inside the contig. `lstmhmm annotate --meta` against Pyrodigal's
-meta mode.
+into one file; a cut gene counts with its whole codons inside the contig. `lstmhmm annotate --meta`, in which the
+contigs of a file that are alike learn from each other, against Pyrodigal's meta mode, which takes each by itself.
 
 {table(("contigs", *HEADER), [row(c.name, c.scores) for c in contigs])}
 {table(("contigs", "genes judged", "stop found", "both ends found"), sure)}"""

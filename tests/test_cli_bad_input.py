@@ -263,7 +263,7 @@ def test_evaluate_files(tmp_path):
     ("arguments", "code", "message"),
     [
         (["--gc", "0.1"], 2, "GC content 0.1"),
-        (["--gc", "nan"], 2, "GC content [nan]"),
+        (["--gc", "nan"], 2, "GC content nan"),
         (["-g", "7"], 2, "genetic code 7"),
         (["--annotation", "{0}/g.fa"], 2, "two outputs"),
         (["--annotation", "{0}/missing/g.gff3"], 1, "folder does not exist"),

@@ -153,7 +153,8 @@ def annotate(
 
     GENOME is FASTA or GenBank, plain or compressed, or '-' for standard input; or BAM, CRAM or SAM, whose reads are
     annotated one by one. All its records are taken as one genome: a first pass learns its codon usage and start
-    signals (from 100 kb on), a second finds the genes. Use --meta where that is not so.
+    signals (from 100 kb on), a second finds the genes. With --meta, records of like composition are taken together
+    instead.
 
     \b
     lstmhmm annotate genome.fa.gz -o genes.gff3 --proteins proteins.faa

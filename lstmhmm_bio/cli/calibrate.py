@@ -64,5 +64,5 @@ def calibrate(
 
         note(
             f"warning: {genome} is too short (under {ENOUGH_TO_CALIBRATE:,} known bases) or has no gene sure enough to "
-            f"learn from; {output} holds GC contents alone"
+            f"learn from; {output} holds GC content alone"
         )

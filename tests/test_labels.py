@@ -117,7 +117,7 @@ def test_regions_are_as_long_as_they_must_be():
     """Decoded with scores at random, and the same as without a minimum where that changes nothing."""
     rng = np.random.default_rng(1)
     grammar = decoding_grammar("labels", THREE.to_table())
-    assert len(grammar.graph.states) == 7
+    assert len(grammar.graph.states) == 9
     classes = rng.normal(0, 3, (1, 400, 3)).astype(np.float32)
     weights = dict.fromkeys(grammar.initial_weights, 0.0)
 

@@ -24,14 +24,13 @@ from ..nn.hybrid import HybridParams, init_hybrid
 from ..nn.network import NetworkConfig
 from ..sequence import GeneticCode, mirrored
 from .borders import fit_borders
-from .dataset import Batch, LabeledGenome, LabeledRecord, WindowSampler, block_sums
+from .checkpoint import CHECKPOINT
+from .dataset import LabeledGenome, LabeledRecord, WindowSampler, block_sums
 from .loop import TrainingConfig, init_state, train, with_class_frequencies
 from .run import Run, check_sizes
 
 #: share of neighbourhoods that are drawn around a region of a label drawn at random, so that rare ones are seen
 _AROUND_REGIONS = 0.6
-#: substitutions per base in windows' regions of labels, at most
-_SUBSTITUTED = 0.2
 #: steps of a round of fitting the models of regions' borders, at most as many as the network has
 _BORDER_STEPS = 500
 #: steps and peak learning rate of fitting temperatures, biases and transitions behind a finished network
@@ -40,10 +39,6 @@ _SCALING_STEPS, _SCALING_RATE = 100, 0.02
 
 class LabelSampler(WindowSampler):
     """Draws windows, most of them around regions of labels, which are drawn the rarer the more often.
-
-    Regions of labels are varied by substitutions, but for the background's and the coding label's (whose reading frames
-    these would break): a few hundred regions are soon known by heart, and the network's confidence in those that it
-    knows would say nothing of new ones.
 
     Class frequencies are measured on the windows as drawn, and scaled likelihoods divide by them.
     """
@@ -58,12 +53,6 @@ class LabelSampler(WindowSampler):
             for i in range(len(description.names))
         ]
         self._chance = 1 / np.sqrt(bases)
-        fixed = [i for i, name in enumerate(description.names) if name in (description.background, description.coding)]
-        self._varied = ~np.uint32(sum(1 << i for i in fixed))
-
-    def draw(self, rng: np.random.Generator) -> tuple[Batch, int]:
-        batch, code = super().draw(rng)
-        return replace(batch, codes=_substituted(batch, self._varied, rng)), code
 
     def _place(self, index: int, rng: np.random.Generator) -> tuple[LabeledRecord, int]:
         by_label = self._regions[index]
@@ -73,17 +62,6 @@ class LabelSampler(WindowSampler):
         middles = by_label[rng.choice(list(by_label), p=chance / chance.sum())]
         record, middle = middles[rng.integers(len(middles))].tolist()
         return self.genomes[index].records[record], middle
-
-
-def _substituted(batch: Batch, varied: np.uint32, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The codes of a batch with substitutions where either strand is certain to have one of the labels in `varied`."""
-    windows = len(batch.codes)
-    bits = batch.allowed
-    inside = (bits & (bits - 1) == 0) & (bits & varied != 0)
-    inside = inside[:windows] | inside[windows:, ::-1]
-    rate = rng.uniform(0, _SUBSTITUTED, (windows, 1))
-    hit = inside & (rng.random(inside.shape) < rate) & (batch.codes < 4)
-    return np.where(hit, rng.integers(0, 4, inside.shape, np.uint8), batch.codes)
 
 
 def load_labelled(fasta: str, regions: dict[str, list[LabelRegion]], source: str, description: Labels) -> LabeledGenome:
@@ -199,6 +177,8 @@ def fit_labels(
     rest = TrainingConfig(
         steps=_SCALING_STEPS, learning_rate=_SCALING_RATE, framewise_steps=0, freeze=True, seed=plan.seed
     )
+    # a checkpoint of an earlier end of this run would bring back the network of that time
+    (folder / "scaling" / CHECKPOINT).unlink(missing_ok=True)
     params = train(
         sampler, config, grammar, rest, folder / "scaling", start_from=params, report=run.report, workers=workers
     )

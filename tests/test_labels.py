@@ -167,12 +167,18 @@ def trained(tmp_path_factory):
         (folder / f"{seed}.fa").write_text(fasta(record))
         (folder / f"{seed}.bed").write_text("\n".join(lines) + "\n")
         arguments += ["--fasta", folder / f"{seed}.fa", "--labels", folder / f"{seed}.bed"]
-    result = run(
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lstmhmm_bio.training.borders.TRIED", 4000)
+        result = _train(folder, arguments)
+    assert result.code == 0, result.err
+    return folder / "model", result.err
+
+
+def _train(folder, arguments):
+    return run(
         *("train", *arguments, "--background", "none", "-o", folder / "model", "--name", "mine"),
         *("--steps", 120, "--hidden", 12, "--window", 1200, "--batch", 8, "--learning-rate", 0.01, "--threads", 2),
     )
-    assert result.code == 0, result.err
-    return folder / "model", result.err
 
 
 def test_a_model_of_labels_from_end_to_end(trained, tmp_path):

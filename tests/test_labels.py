@@ -18,8 +18,9 @@ from lstmhmm_bio.hmm.grammars import decoding_grammar
 from lstmhmm_bio.hmm.grammars.labels import Label, Labels, forbidden_steps, lattice, training_grammar
 from lstmhmm_bio.hmm.viterbi import viterbi
 from lstmhmm_bio.io.labels import LabelRegion, read_label_grammar, read_labels
-from lstmhmm_bio.labels import Labeller
+from lstmhmm_bio.labels import Labeller, _averaged
 from lstmhmm_bio.model import Model, load_model, save_model
+from lstmhmm_bio.scoring import Tracks
 from lstmhmm_bio.sequence import reverse_complement
 
 THREE = Labels((Label("a", 5), Label("b", next=("a",)), Label("bg")), background="bg")
@@ -274,3 +275,30 @@ def test_what_labels_cannot_be_trained(tmp_path):
     assert "alone" in said("--label-grammar", toml, "--background", "x")
     assert "same number of times" in said("--fasta", path)
     assert "not for labels" in said("--valid", bed)
+
+
+def test_borders_count_once():
+    """A region gets what its first and its last base score as borders, whatever its length; the background nothing."""
+    grammar = training_grammar(THREE)
+    labels = np.array([2, 2, 0, 0, 0, 2, 1, 0, 2])  # indices into THREE
+    sites = np.random.default_rng(2).normal(size=(1, 9, 4)).astype(np.float32)
+    classes = np.where(labels[:, None] == np.arange(3), 0.0, -1e3)[None].astype(np.float32)
+    weights = dict.fromkeys(grammar.initial_weights, 0.0)
+    emissions = grammar.emissions(classes, sites, None, impossible=-1e4)
+    found, _ = viterbi(grammar.graph, grammar.graph.scores(weights), emissions, np.array([9], np.int32))
+    # regions of one base have no end of their own
+    expected = sites[0, 2, 0] + sites[0, 4, 1] + sites[0, 6, 2] + sites[0, 7, 0]
+    assert float(np.asarray(found)[0]) == pytest.approx(expected, abs=2e-2)
+
+
+def test_symmetric_labels_turn_borders_round():
+    rng = np.random.default_rng(3)
+    tracks = Tracks(*(rng.integers(-900, 900, (2, 50, n)).astype(np.int16) for n in (3, 4)))
+    both = _averaged(tracks)
+    for model in range(2):
+        begin, end = both.sites[..., 2 * model], both.sites[..., 2 * model + 1]
+        assert (begin[0] == end[1, ::-1]).all()
+        assert (end[0] == begin[1, ::-1]).all()
+        mean = (tracks.sites[0, :, 2 * model].astype(int) + tracks.sites[1, ::-1, 2 * model + 1]) >> 1
+        assert (begin[0] == mean).all()
+    assert _averaged(Tracks(tracks.classes, tracks.sites[..., :0])).sites.shape == (2, 50, 0)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .annotate import Annotator
 from .calibration import Tables
@@ -70,6 +71,16 @@ class _SymmetricScorer(Scorer):
 
 
 def _averaged(tracks: Tracks) -> Tracks:
-    total = tracks.classes[0].astype(np.int32) + tracks.classes[1, ::-1]
-    mean = (total >> 1).astype(np.int16)
-    return replace(tracks, classes=np.stack([mean, mean[::-1]]))
+    classes = _mean(tracks.classes[0], tracks.classes[1, ::-1])
+    sites = _mean(tracks.sites[0], _turned(tracks.sites[1]))
+    return replace(tracks, classes=np.stack([classes, classes[::-1]]), sites=np.stack([sites, _turned(sites)]))
+
+
+def _turned(borders: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Scores of beginnings and ends [length, 2 n] as the other strand has them: where a region ends there it begins."""
+    length, columns = borders.shape
+    return borders[::-1].reshape(length, columns // 2, 2)[..., ::-1].reshape(length, columns)
+
+
+def _mean(a: NDArray[np.int16], b: NDArray[np.int16]) -> NDArray[np.int16]:
+    return ((a.astype(np.int32) + b) >> 1).astype(np.int16)

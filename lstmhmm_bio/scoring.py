@@ -35,7 +35,8 @@ class Tracks:
 
     Attributes:
         classes: [2, length, classes] int16 class scores, of bacteria codon positions 1, 2, 3.
-        sites: [2, length, sites] int16 score of the sites that are here, of bacteria start codons.
+        sites: [2, length, sites] int16 score of the sites that are here, of bacteria start codons; of labels,
+            that a region begins or ends here.
     """
 
     classes: NDArray[np.int16]
@@ -43,7 +44,7 @@ class Tracks:
 
     @staticmethod
     def empty(length: int, config: NetworkConfig) -> Tracks:
-        shapes = ((2, length, config.classes), (2, length, len(config.sites)))
+        shapes = ((2, length, config.classes), (2, length, config.site_columns))
         return Tracks(*(np.zeros(shape, np.int16) for shape in shapes))
 
 

@@ -18,8 +18,9 @@ from lstmhmm_bio.hmm.grammars import decoding_grammar
 from lstmhmm_bio.hmm.grammars.labels import Label, Labels, forbidden_steps, lattice, training_grammar
 from lstmhmm_bio.hmm.viterbi import viterbi
 from lstmhmm_bio.io.labels import LabelRegion, read_label_grammar, read_labels
-from lstmhmm_bio.labels import Labeller
+from lstmhmm_bio.labels import Labeller, _averaged
 from lstmhmm_bio.model import Model, load_model, save_model
+from lstmhmm_bio.scoring import Tracks
 from lstmhmm_bio.sequence import reverse_complement
 
 THREE = Labels((Label("a", 5), Label("b", next=("a",)), Label("bg")), background="bg")
@@ -117,7 +118,7 @@ def test_regions_are_as_long_as_they_must_be():
     """Decoded with scores at random, and the same as without a minimum where that changes nothing."""
     rng = np.random.default_rng(1)
     grammar = decoding_grammar("labels", THREE.to_table())
-    assert len(grammar.graph.states) == 7
+    assert len(grammar.graph.states) == 9
     classes = rng.normal(0, 3, (1, 400, 3)).astype(np.float32)
     weights = dict.fromkeys(grammar.initial_weights, 0.0)
 
@@ -167,12 +168,18 @@ def trained(tmp_path_factory):
         (folder / f"{seed}.fa").write_text(fasta(record))
         (folder / f"{seed}.bed").write_text("\n".join(lines) + "\n")
         arguments += ["--fasta", folder / f"{seed}.fa", "--labels", folder / f"{seed}.bed"]
-    result = run(
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lstmhmm_bio.training.borders.TRIED", 4000)
+        result = _train(folder, arguments)
+    assert result.code == 0, result.err
+    return folder / "model", result.err
+
+
+def _train(folder, arguments):
+    return run(
         *("train", *arguments, "--background", "none", "-o", folder / "model", "--name", "mine"),
         *("--steps", 120, "--hidden", 12, "--window", 1200, "--batch", 8, "--learning-rate", 0.01, "--threads", 2),
     )
-    assert result.code == 0, result.err
-    return folder / "model", result.err
 
 
 def test_a_model_of_labels_from_end_to_end(trained, tmp_path):
@@ -268,3 +275,30 @@ def test_what_labels_cannot_be_trained(tmp_path):
     assert "alone" in said("--label-grammar", toml, "--background", "x")
     assert "same number of times" in said("--fasta", path)
     assert "not for labels" in said("--valid", bed)
+
+
+def test_borders_count_once():
+    """A region gets what its first and its last base score as borders, whatever its length; the background nothing."""
+    grammar = training_grammar(THREE)
+    labels = np.array([2, 2, 0, 0, 0, 2, 1, 0, 2])  # indices into THREE
+    sites = np.random.default_rng(2).normal(size=(1, 9, 4)).astype(np.float32)
+    classes = np.where(labels[:, None] == np.arange(3), 0.0, -1e3)[None].astype(np.float32)
+    weights = dict.fromkeys(grammar.initial_weights, 0.0)
+    emissions = grammar.emissions(classes, sites, None, impossible=-1e4)
+    found, _ = viterbi(grammar.graph, grammar.graph.scores(weights), emissions, np.array([9], np.int32))
+    # regions of one base have no end of their own
+    expected = sites[0, 2, 0] + sites[0, 4, 1] + sites[0, 6, 2] + sites[0, 7, 0]
+    assert float(np.asarray(found)[0]) == pytest.approx(expected, abs=2e-2)
+
+
+def test_symmetric_labels_turn_borders_round():
+    rng = np.random.default_rng(3)
+    tracks = Tracks(*(rng.integers(-900, 900, (2, 50, n)).astype(np.int16) for n in (3, 4)))
+    both = _averaged(tracks)
+    for model in range(2):
+        begin, end = both.sites[..., 2 * model], both.sites[..., 2 * model + 1]
+        assert (begin[0] == end[1, ::-1]).all()
+        assert (end[0] == begin[1, ::-1]).all()
+        mean = (tracks.sites[0, :, 2 * model].astype(int) + tracks.sites[1, ::-1, 2 * model + 1]) >> 1
+        assert (begin[0] == mean).all()
+    assert _averaged(Tracks(tracks.classes, tracks.sites[..., :0])).sites.shape == (2, 50, 0)

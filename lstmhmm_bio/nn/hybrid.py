@@ -12,6 +12,7 @@ from jax import Array
 from ..calibration import Tables
 from ..hmm.emissions import scaled_likelihood_ratio
 from ..hmm.grammars.grammar import Grammar
+from .borders import BorderParams, border_scores, init_borders
 from .network import CodeMasks, Dropout, NetworkConfig, NetworkParams, class_logits, encode, init_network, signals
 from .sites import SITES, site_scores
 
@@ -25,6 +26,7 @@ class HybridParams(NamedTuple):
         class_bias: [groups] added to every class score; balances genes against intergenic sequence per base.
         frequency: [classes] class frequencies (measured, not fitted).
         transitions: transition weight by name.
+        borders: models of regions' beginnings and ends; None if there are none.
     """
 
     network: NetworkParams
@@ -32,6 +34,7 @@ class HybridParams(NamedTuple):
     class_bias: Array
     frequency: Array
     transitions: dict[str, Array]
+    borders: BorderParams | None = None
 
 
 class Tracks(NamedTuple):
@@ -39,7 +42,7 @@ class Tracks(NamedTuple):
 
     Attributes:
         classes: [2 n, time, classes] class scores.
-        sites: [2 n, time, sites] score of a site that is here (0 where none is).
+        sites: [2 n, time, sites] score of a site that is here (0 where none is); or of borders.
         marks: [2 n, time] uint16 of `Grammar.marks`.
         logits: [2 n, time, classes] class logits before scaling, for the framewise loss.
     """
@@ -59,6 +62,7 @@ def init_hybrid(key: Array, config: NetworkConfig, grammar: Grammar) -> HybridPa
         jnp.zeros(groups),
         jnp.full(config.classes, 0.15),
         {k: jnp.float32(v) for k, v in grammar.initial_weights.items()},
+        init_borders(jax.random.fold_in(key, 1), config.borders) if config.borders else None,
     )
 
 
@@ -82,7 +86,7 @@ def score_windows(
         codes: [n, time] uint8, time a multiple of the stride; padding is 4.
         tables: calibration tables with a leading axis of n.
         code: genetic code.
-        frozen: no gradients into the LSTM and the class head, only into site models, temperatures and biases.
+        frozen: no gradients into LSTM, class head and border models, only into site models, temperatures and biases.
         dropout: noise for training.
     """
     s = signals(codes, tables, code)
@@ -102,4 +106,10 @@ def score_windows(
         here = (marks & grammar.site_marks[name]) != 0
         columns.append(site_scores(params.network.sites[name], SITES[name], s.codes, both, features, classes, here))
     sites = jnp.stack(columns, -1) if columns else jnp.zeros((rows, time, 0))
+    if params.borders is not None:
+        found = border_scores(params.borders, s.codes)
+        if frozen:
+            found = jax.lax.stop_gradient(found)
+        found = jnp.exp(params.borders.log_temperature) * found
+        sites = jnp.concatenate([sites, jnp.where(s.codes[:, :, None] < 4, found, 0.0)], -1)
     return Tracks(classes, sites, marks, logits)

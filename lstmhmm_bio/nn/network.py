@@ -38,6 +38,7 @@ class NetworkConfig:
         site_head: hidden units of each site model.
         classes: classes that a base may belong to, per strand; the first three are the codon positions.
         sites: names of the site models, of `sites.SITES`.
+        borders: labels whose regions' beginnings and ends have models, see `borders`.
     """
 
     stride: int = 6
@@ -48,6 +49,12 @@ class NetworkConfig:
     site_head: int = 96
     classes: int = 3
     sites: tuple[str, ...] = ("start",)
+    borders: int = 0
+
+    @property
+    def site_columns(self) -> int:
+        """Scores of sites and borders that each base has."""
+        return len(self.sites) + 2 * self.borders
 
 
 class NetworkParams(NamedTuple):

@@ -23,14 +23,18 @@ from ..model import Model, load_model, save_model
 from ..nn.hybrid import HybridParams, init_hybrid
 from ..nn.network import NetworkConfig
 from ..sequence import GeneticCode, mirrored
+from .borders import fit_borders
+from .checkpoint import CHECKPOINT
 from .dataset import LabeledGenome, LabeledRecord, WindowSampler, block_sums
 from .loop import TrainingConfig, init_state, train, with_class_frequencies
 from .run import Run, check_sizes
 
 #: share of neighbourhoods that are drawn around a region of a label drawn at random, so that rare ones are seen
 _AROUND_REGIONS = 0.6
+#: steps of a round of fitting the models of regions' borders, at most as many as the network has
+_BORDER_STEPS = 500
 #: steps and peak learning rate of fitting temperatures, biases and transitions behind a finished network
-_SCALING_STEPS, _SCALING_RATE = 80, 0.05
+_SCALING_STEPS, _SCALING_RATE = 100, 0.02
 
 
 class LabelSampler(WindowSampler):
@@ -149,7 +153,7 @@ def fit_labels(
     grammar = labels.training_grammar(description)
     base = load_model(start_from) if start_from else None
     sizes = base.config if base else NetworkConfig(**network)  # type: ignore[arg-type]
-    config = replace(sizes, classes=len(description.labels), sites=())
+    config = replace(sizes, classes=len(description.labels), sites=(), borders=0)
     check_sizes(config, window, batch)
     labelled = [
         load_labelled(fasta, rows, path, description) for (fasta, path), rows in zip(genomes, regions, strict=True)
@@ -163,11 +167,18 @@ def fit_labels(
     params = train(
         sampler, config, grammar, plan, folder, start_from=start, report=run.report, stop_after=limit, workers=workers
     )
+    say("borders of regions")
+    config = replace(config, borders=len(description.bordered))
+    params = params._replace(
+        borders=fit_borders(labelled, description.bordered, steps=min(_BORDER_STEPS, plan.steps), seed=plan.seed)
+    )
     # the sequence-discriminative loss would lower every confidence long before it had found the temperatures
     say("temperatures and transitions")
     rest = TrainingConfig(
         steps=_SCALING_STEPS, learning_rate=_SCALING_RATE, framewise_steps=0, freeze=True, seed=plan.seed
     )
+    # a checkpoint of an earlier end of this run would bring back the network of that time
+    (folder / "scaling" / CHECKPOINT).unlink(missing_ok=True)
     params = train(
         sampler, config, grammar, rest, folder / "scaling", start_from=params, report=run.report, workers=workers
     )
@@ -198,7 +209,9 @@ def _initial_params(
     The class head begins at the classes' frequencies: rare ones would otherwise spend the training on getting there.
     """
     same = base is not None and base.card.get("grammar", {}) == description.to_table()
-    params = base.params if base and same else init_hybrid(jax.random.key(plan.seed), config, grammar)
+    params = (
+        base.params._replace(borders=None) if base and same else init_hybrid(jax.random.key(plan.seed), config, grammar)
+    )
     if base and not same:
         learned = base.params.network
         head = (learned.head[0], params.network.head[1])

@@ -93,6 +93,8 @@ def _rates(params: HybridParams) -> HybridParams:
     intron multiplies them by thousands.
     """
     rates = jax.tree.map(lambda _: 1.0, params)
+    if rates.borders is not None:
+        rates = rates._replace(borders=rates.borders._replace(log_temperature=TEMPERATURE_RATE))
     return rates._replace(
         log_temperature=TEMPERATURE_RATE,
         transitions={k: 1.0 if k.endswith("stay") else TRANSITION_RATE for k in params.transitions},

@@ -9,7 +9,6 @@ It fits starts, splice sites, transitions and temperatures at the level of genes
 from __future__ import annotations
 
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 
@@ -66,14 +65,14 @@ def sequence_discriminative(
         lengths: [n] real bases.
     """
     e = grammar.emissions(tracks.classes, tracks.sites, tracks.marks, impossible=NEG)
-    rows, time, states = e.shape
+    rows, time, _ = e.shape
     # the padding of reverse complements comes first: turn it to the end
     both = jnp.concatenate([lengths, lengths])
     shift = jnp.where(jnp.arange(rows) < rows // 2, 0, time - both)
     index = jnp.minimum(jnp.arange(time)[None] + shift[:, None], time - 1)
     e = jnp.take_along_axis(e, index[..., None], axis=1)
     bits = jnp.take_along_axis(allowed.astype(jnp.int32), index, axis=1)
-    clamped = jnp.where((bits[..., None] & np.array([1 << i for i in range(states)], np.int32)) != 0, e, NEG)
+    clamped = jnp.where((bits[..., None] & grammar.bits) != 0, e, NEG)
     scores = grammar.scores(params.transitions)
     log_z = forward(grammar.graph, scores, jnp.concatenate([e, clamped]), jnp.concatenate([both, both]))
     loss = log_z[:rows] - log_z[rows:]

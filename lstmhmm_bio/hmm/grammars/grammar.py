@@ -65,6 +65,7 @@ class Grammar:
             this one).
         relaxed: see `Relaxation`; None if the grammar has no constraints that are worth it.
         completed: transition weights by name -> the same with those that follow from others.
+        label_bits: [states] the bit of each state in the bit sets of labels; None: bit i is that of state i.
     """
 
     kind: str
@@ -82,6 +83,14 @@ class Grammar:
     for_posteriors: Grammar | None = None
     relaxed: Relaxation | None = None
     completed: Callable[[Transitions], Transitions] = as_given
+    label_bits: NDArray[np.int32] | None = None
+
+    @property
+    def bits(self) -> NDArray[np.int32]:
+        """[states] the bit of each state in the bit sets of labels."""
+        if self.label_bits is not None:
+            return self.label_bits
+        return np.array([1 << i for i in range(len(self.graph.states))], np.int32)
 
     def scores(self, transitions: Transitions) -> Scores:
         """Scores of the graph's transitions from trained weights by name.

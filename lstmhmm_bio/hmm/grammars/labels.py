@@ -14,8 +14,9 @@ belong to a strand. It comes from the names in a label file alone, or from a TOM
 
     [states.other]
 
-Training uses one state per label. Decoding expands a label into a chain of as many states as its shortest region has
-bases; the weights are the same.
+A region of a label, the background's apart, has its first base, bases inside, and its last base as states, so that what
+the border models say counts once. Decoding expands the inside into a chain where a shortest length is given; the
+weights are the same.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from ...sequence import PROKARYOTIC_STARTS
 from ..graph import Edge, Graph
 from ..viterbi import MAX_STATES
-from .grammar import Array, Grammar, state_bits
+from .grammar import Array, Grammar
 
 #: bit sets of labels are int32
 MAX_LABELS = 31
@@ -89,12 +91,17 @@ class Labels:
         for name in (*filter(None, (self.background, self.coding)), *(x for a in self.labels for x in a.next or ())):
             if name not in names:
                 raise ValueError(f"there is no label {name!r} among {', '.join(names)}")
-        if min(a.min_length for a in self.labels) < 1 or sum(a.min_length for a in self.labels) > MAX_STATES:
-            raise ValueError(f"minimum lengths must be at least 1 and together at most {MAX_STATES}")
+        if min(a.min_length for a in self.labels) < 1 or sum(max(a.min_length, 3) for a in self.labels) > MAX_STATES:
+            raise ValueError(f"minimum lengths must be at least 1 (counted as 3) and together at most {MAX_STATES}")
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(label.name for label in self.labels)
+
+    @property
+    def bordered(self) -> tuple[int, ...]:
+        """Numbers of the labels whose regions' ends have models: all but the background."""
+        return tuple(i for i, name in enumerate(self.names) if name != self.background)
 
     @cached_property
     def changes(self) -> tuple[tuple[str, str], ...]:
@@ -139,12 +146,12 @@ class Labels:
 
 
 def training_grammar(labels: Labels) -> Grammar:
-    """One state per label."""
+    """Regions of any length."""
     return _grammar(labels, [1] * len(labels.labels))
 
 
 def decoding_grammar(labels: Labels) -> Grammar:
-    """A chain of states per label, as long as its shortest region; its weights are those of `training_grammar`."""
+    """A chain of states per label, at least as long as its shortest region; weights are those of `training_grammar`."""
     lengths = [a.min_length for a in labels.labels]
     simple = training_grammar(labels)
     return simple if max(lengths) == 1 else _grammar(labels, lengths, for_posteriors=simple)
@@ -200,35 +207,45 @@ def forbidden_steps(allowed: NDArray[np.uint32], labels: Labels) -> list[tuple[i
 
 
 def _grammar(labels: Labels, lengths: Sequence[int], for_posteriors: Grammar | None = None) -> Grammar:
-    """The grammar with `lengths[i]` states for label i, one after the other, of which the last may repeat."""
-    chains = {
-        name: [f"{name}/{i}" for i in range(1, length)] + [name]
-        for name, length in zip(labels.names, lengths, strict=True)
-    }
-    states = tuple(state for chain in chains.values() for state in chain)
-    edges = [Edge(a, b, "stay") for chain in chains.values() for a, b in pairwise(chain)]
-    edges += [Edge(name, name, "stay") for name in labels.names]
-    edges += [Edge(a, chains[b][0], f"{a}>{b}") for a, b in labels.changes]
-    graph = Graph(
-        states,
-        tuple(edges),
-        # a record may begin in the middle of a region, and end in one
-        tuple((name, "stay") for name in labels.names),
-        tuple((state, "stay") for state in states),
-    )
-    label_of_state = np.array([i for i, chain in enumerate(chains.values()) for _ in chain])
+    """The grammar whose regions of label i have at least `lengths[i]` bases, where they lie inside a record."""
+    chains = [
+        _chain(label.name, n, i in labels.bordered)
+        for i, (label, n) in enumerate(zip(labels.labels, lengths, strict=True))
+    ]
+    states = tuple(state for chain in chains for state in chain)
+    first = {label.name: chain[0] for label, chain in zip(labels.labels, chains, strict=True)}
+    edges, leaving, interior = [], {}, []
+    for i, (label, n, chain) in enumerate(zip(labels.labels, lengths, chains, strict=True)):
+        edges += [Edge(a, b, "stay") for a, b in pairwise(chain)] + [Edge(label.name, label.name, "stay")]
+        interior.append((label.name, "stay"))
+        leaving[label.name] = [chain[-1]]
+        if i in labels.bordered:
+            interior += [(chain[0], "stay"), (chain[-1], "stay")]
+            if n <= 2:
+                edges.append(Edge(chain[0], chain[-1], "stay"))
+            if n == 1:
+                leaving[label.name].append(chain[0])
+    edges += [Edge(state, first[b], f"{a}>{b}") for a, b in labels.changes for state in leaving[a]]
+    # a record may begin in the middle of a region, and end in one
+    graph = Graph(states, tuple(edges), tuple(interior), tuple((state, "stay") for state in states))
+    label_of_state = np.array([i for i, chain in enumerate(chains) for _ in chain])
+    begins = [graph.index[chains[i][0]] for i in labels.bordered]
+    ends = [graph.index[chains[i][-1]] for i in labels.bordered]
 
     def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float) -> Array:
-        return classes[..., label_of_state]
+        scores = jnp.asarray(classes)[..., label_of_state]
+        if sites is None or not sites.shape[-1]:  # a model without border models
+            return scores
+        return scores.at[..., begins].add(sites[..., 0::2]).at[..., ends].add(sites[..., 1::2])
 
+    bits = np.array([1 << i for i in range(len(chains))], np.int32)
     members = np.eye(len(chains), dtype=np.float32)[label_of_state]
-    simple = max(lengths) == 1
     return Grammar(
         kind="labels",
         graph=graph,
         initial_weights={"stay": 0.0, **{f"{a}>{b}": _CHANGE for a, b in labels.changes}},
-        # bit sets speak of labels, which are the states of the training grammar alone
-        class_bits=np.array([state_bits(graph, name) if simple else 0 for name in labels.names], np.int32),
+        class_bits=bits,
+        label_bits=bits[label_of_state],
         site_bits={},
         site_marks={},
         class_groups=tuple(range(len(labels.names))),
@@ -239,6 +256,13 @@ def _grammar(labels: Labels, lengths: Sequence[int], for_posteriors: Grammar | N
         whole=lambda bits: [],
         for_posteriors=for_posteriors,
     )
+
+
+def _chain(name: str, length: int, bordered: bool) -> list[str]:
+    """States of a label's regions in order; the one of the label's name repeats."""
+    if not bordered:
+        return [f"{name}/{i}" for i in range(1, length)] + [name]
+    return [f"{name}<", *(f"{name}/{i}" for i in range(2, length - 1)), name, f"{name}>"]
 
 
 def _no_marks(codes: Array, code: Any) -> Array:

@@ -198,12 +198,11 @@ def annotator() -> Annotator:
 
 def test_calibration_sample_is_a_function_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annotate, "PIECE", 500)
-    monkeypatch.setattr(annotate, "SAMPLE", 10)
     rng = np.random.default_rng(5)
     records = [Record(f"r{i}", random_codes(rng, n)) for i, n in enumerate((4000, 100, 0, 5300))]
-    sample, histogram = annotate.sample_of(records)
+    sample, histogram = annotate.sample_of(records, 10)
     assert len(sample) == 10
-    again, _ = annotate.sample_of(records[::-1])
+    again, _ = annotate.sample_of(records[::-1], 10)
     assert [r.id for r in sample] == [r.id for r in again]
     whole = {r.id: r.codes for r in records}
     for piece in sample:

@@ -13,6 +13,7 @@ from lstmhmm_bio.errors import InputError
 from lstmhmm_bio.evidence import SUPPORT, IntronEvidence, SupportWeights, fit, support_class
 from lstmhmm_bio.features import Gene, Record
 from lstmhmm_bio.hmm.viterbi import UNITS
+from lstmhmm_bio.nn.network import NetworkConfig
 from lstmhmm_bio.scoring import Tracks
 from lstmhmm_bio.sequence import encode
 
@@ -154,7 +155,7 @@ def test_weights_of_the_nearest_depth_are_added_in_fixed_point():
     weights = SupportWeights((1e6, 1e3), (high, low), (high, low))
     assert SupportWeights.from_card(weights.card()) == weights
     evidence = IntronEvidence({"r": Counter({(10, 30, "+"): 2})}, 2e3)
-    tracks = Tracks.empty(50, type("Sizes", (), {"classes": 4, "sites": ("start", "stop", "donor", "acceptor")}))
+    tracks = Tracks.empty(50, NetworkConfig(classes=4, sites=("start", "stop", "donor", "acceptor")))
     evidence.add_to(Record("r", np.zeros(50, np.uint8)), tracks, ("start", "stop", "donor", "acceptor"), weights)
     assert not tracks.sites[..., :2].any()
     assert tracks.sites[0, 10, 2] == tracks.sites[0, 29, 3] == 2 * UNITS
@@ -163,7 +164,7 @@ def test_weights_of_the_nearest_depth_are_added_in_fixed_point():
 
 def test_bonus_does_not_overflow():
     ratios = (12.0,) * len(SUPPORT)
-    tracks = Tracks.empty(20, type("Sizes", (), {"classes": 4, "sites": ("donor", "acceptor")}))
+    tracks = Tracks.empty(20, NetworkConfig(classes=4, sites=("donor", "acceptor")))
     tracks.sites[:] = 31 * UNITS
     evidence = IntronEvidence({}, 1.0)
     evidence.add_to(

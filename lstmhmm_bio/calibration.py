@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .sequence import UNKNOWN, Codes, GeneticCode, base_counts, kmer_indices
+from .sequence import UNKNOWN, Codes, GeneticCode, base_counts, kmer_indices, reverse_complement_kmers
 
 Floats = NDArray[np.float32]
 
@@ -325,13 +325,4 @@ def _count_context(codes: Codes, starts: NDArray[np.int64]) -> Floats:
     return np.stack([(bases == b).sum(0) for b in range(4)], axis=1).astype(np.float32)
 
 
-def _reverse_complement_index(k: int) -> NDArray[np.int64]:
-    index = np.arange(4**k)
-    out = np.zeros_like(index)
-    for _ in range(k):
-        out = out * 4 + 3 - index % 4
-        index = index // 4
-    return out
-
-
-_REVERSE_COMPLEMENT_HEXAMER = _reverse_complement_index(6)
+_REVERSE_COMPLEMENT_HEXAMER = reverse_complement_kmers(6)

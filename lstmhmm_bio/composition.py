@@ -14,7 +14,7 @@ from jax.scipy.special import gammaln
 from numpy.typing import NDArray
 
 from .calibration import HEXAMERS
-from .sequence import kmer_indices
+from .sequence import kmer_indices, reverse_complement_kmers
 
 WORD = 6
 #: how strongly a context's counts are drawn towards the next shorter context's frequencies, in counts
@@ -27,9 +27,7 @@ ADAPTIVE_WORD = 4
 ADAPTIVE_PRIOR = 100.0
 
 
-_PLACES = 4 ** np.arange(WORD)
-#: index of each hexamer's reverse complement
-_REVERSE = ((3 - np.arange(HEXAMERS)[:, None] // _PLACES % 4) * _PLACES[::-1]).sum(1)
+_REVERSE = reverse_complement_kmers(WORD)
 
 
 def block_counts(words: NDArray[np.integer], edges: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .calibration import Calibration, Counts, Prior, Tables, gc_content
 from .features import Record
-from .sequence import Codes, kmer_indices
+from .sequence import Codes, kmer_indices, reverse_complement_kmers
 
 WORD = 4
 #: groups are made such that each has about this many bases of the sample, and dissolved below a third of it
@@ -164,6 +164,6 @@ def _fixed(p: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.rint(UNITS * np.log(p)).astype(np.int64)
 
 
-_DIGITS = np.arange(4**WORD)[:, None] // 4 ** np.arange(WORD) % 4  # last base first
-_REVERSE_COMPLEMENT = ((3 - _DIGITS) * 4 ** np.arange(WORD)[::-1]).sum(1)
-_GC = ((_DIGITS[:, 0] == 1) | (_DIGITS[:, 0] == 2)).astype(np.int64)
+_REVERSE_COMPLEMENT = reverse_complement_kmers(WORD)
+#: words whose last base is G or C
+_GC = np.tile([0, 1, 1, 0], 4 ** (WORD - 1))

@@ -86,6 +86,16 @@ def kmer_indices(codes: Codes, k: int) -> NDArray[np.int32]:
     return out
 
 
+def reverse_complement_kmers(k: int) -> NDArray[np.int64]:
+    """[4**k] index of each k-mer's reverse complement."""
+    index = np.arange(4**k)
+    out = np.zeros_like(index)
+    for _ in range(k):
+        out = out * 4 + 3 - index % 4
+        index = index // 4
+    return out
+
+
 @dataclass(frozen=True)
 class GeneticCode:
     """An NCBI genetic code as codon tables.

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .sequence import UNKNOWN, Codes, GeneticCode, base_counts, kmer_indices, reverse_complement_kmers
+from .sequence import UNKNOWN, Codes, GeneticCode, base_counts, kmer_counts, kmer_indices
 
 Floats = NDArray[np.float32]
 
@@ -163,9 +163,7 @@ def count_spliced(
 
 def background_counts(codes: Codes) -> Floats:
     """[4096] hexamers of a sequence and of its reverse complement."""
-    index = kmer_indices(codes, 6)
-    forward = np.bincount(index[index >= 0], minlength=HEXAMERS).astype(np.float32)
-    return forward + forward[_REVERSE_COMPLEMENT_HEXAMER]
+    return kmer_counts(codes, 6).astype(np.float32)
 
 
 def tables(counts: Counts, prior: Counts, gc: float) -> Tables:
@@ -323,6 +321,3 @@ def _count_context(codes: Codes, starts: NDArray[np.int64]) -> Floats:
     inside = (positions >= 0) & (positions < len(codes))
     bases = np.where(inside, codes[np.clip(positions, 0, len(codes) - 1)], 4)
     return np.stack([(bases == b).sum(0) for b in range(4)], axis=1).astype(np.float32)
-
-
-_REVERSE_COMPLEMENT_HEXAMER = reverse_complement_kmers(6)

@@ -27,9 +27,6 @@ ADAPTIVE_WORD = 4
 ADAPTIVE_PRIOR = 100.0
 
 
-_REVERSE = reverse_complement_kmers(WORD)
-
-
 def block_counts(words: NDArray[np.integer], edges: NDArray[np.int64]) -> NDArray[np.float32]:
     """Hexamers by block.
 
@@ -50,7 +47,7 @@ def block_counts(words: NDArray[np.integer], edges: NDArray[np.int64]) -> NDArra
 
 def both_strands(counts: NDArray[np.float32]) -> NDArray[np.float32]:
     """Counts [..., 4096] of one strand plus those of the other."""
-    return counts + np.take(counts, _REVERSE, axis=-1)
+    return counts + np.take(counts, reverse_complement_kmers(WORD), axis=-1)
 
 
 def hexamers(codes: NDArray[np.uint8]) -> NDArray[np.int32]:

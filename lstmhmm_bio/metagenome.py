@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .calibration import Calibration, Counts, Prior, Tables, gc_content
 from .features import Record
-from .sequence import Codes, kmer_indices, reverse_complement_kmers
+from .sequence import Codes, kmer_counts
 
 WORD = 4
 #: groups are made such that each has about this many bases of the sample, and dissolved below a third of it
@@ -104,9 +104,7 @@ def tables_by_record(calibration: AnyCalibration, prior: Prior, genetic_code: in
 
 def word_counts(codes: Codes) -> NDArray[np.int64]:
     """[4**WORD] words of both strands."""
-    index = kmer_indices(codes, WORD)
-    forward = np.bincount(index[index >= 0], minlength=4**WORD).astype(np.int64)
-    return forward + forward[_REVERSE_COMPLEMENT]
+    return kmer_counts(codes, WORD)
 
 
 def compositions(counts: NDArray[np.int64]) -> Composition:
@@ -164,6 +162,5 @@ def _fixed(p: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.rint(UNITS * np.log(p)).astype(np.int64)
 
 
-_REVERSE_COMPLEMENT = reverse_complement_kmers(WORD)
 #: words whose last base is G or C
 _GC = np.tile([0, 1, 1, 0], 4 ** (WORD - 1))

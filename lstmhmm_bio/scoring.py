@@ -6,6 +6,7 @@ what is decoded does not depend on the last bits of a matrix product.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -89,9 +90,16 @@ class Scorer:
             for size, windows in sorted(by_size.items())
             for k in range(0, len(windows), CALL // size)
         ]
+        # once for records of several windows; those of short ones, all at once, would take far more memory than these
+        windows = Counter(window.record for call in calls for window in call)
+        kept = {i: tables_of(records[i]) for i, n in windows.items() if n > 1}
+
+        def tables(i: int) -> Tables:
+            return kept[i] if i in kept else tables_of(records[i])
+
         workers = len(self._devices)
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda n: self._run(n % workers, calls[n], records, tables_of, out), range(len(calls))))
+            list(pool.map(lambda n: self._run(n % workers, calls[n], records, tables, out), range(len(calls))))
         return out
 
     def _run(
@@ -99,14 +107,13 @@ class Scorer:
         device: int,
         call: list[Window],
         records: Sequence[Record],
-        tables_of: Callable[[Record], Tables],
+        tables_of: Callable[[int], Tables],
         out: list[Tracks],
     ) -> None:
         size = call[0].size
         rows = call + [call[0]] * (CALL // size - len(call))  # padded to the compiled shape
         codes = np.stack([cut(records[w.record].codes, w) for w in rows])
-        # here and not for all records at once: tables take far more memory than short records
-        tables = {i: tables_of(records[i]) for i in {w.record for w in rows}}
+        tables = {i: tables_of(i) for i in {w.record for w in rows}}
         stacked = Tables.stack([tables[w.record] for w in rows])
         params, masks = self._on_device[device]
         inputs = jax.device_put((codes, stacked), self._devices[device])

@@ -86,6 +86,16 @@ def kmer_indices(codes: Codes, k: int) -> NDArray[np.int32]:
     return out
 
 
+def kmer_counts(codes: Codes, k: int) -> NDArray[np.int64]:
+    """[4**k] how often each k-mer stands on either strand; in pieces, as `base_counts`."""
+    forward = np.zeros(4**k, np.int64)
+    for a in range(0, len(codes), _PIECE):
+        index = kmer_indices(codes[a : a + _PIECE + k - 1], k)
+        forward += np.bincount(index[index >= 0], minlength=4**k)
+    return forward + forward[reverse_complement_kmers(k)]
+
+
+@cache
 def reverse_complement_kmers(k: int) -> NDArray[np.int64]:
     """[4**k] index of each k-mer's reverse complement."""
     index = np.arange(4**k)

@@ -200,7 +200,6 @@ def test_records_that_are_alike_help_each_other(contigs, tmp_path) -> None:
         path.write_text(annotated(contigs, *options))
         scores = evaluate_files(contigs.with_suffix(".gff3"), path, genome=str(contigs), keep_partial=True).scores
         f1.append((scores["stop"].f1, scores["exact"].f1))
-    print(f1)
     assert f1[0][0] >= f1[1][0] - 0.005
     assert f1[0][1] > f1[1][1]
     assert f1[0][1] > 0.8

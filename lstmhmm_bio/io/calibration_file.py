@@ -25,17 +25,17 @@ def calibration_bytes(calibration: Calibration | GroupedCalibration) -> bytes:
     """A calibration as the content of a file; the same bytes for the same calibration."""
     from safetensors.numpy import save
 
-    grouped = isinstance(calibration, GroupedCalibration)
-    groups = calibration.calibrations if isinstance(calibration, GroupedCalibration) else (calibration,)
+    if isinstance(calibration, GroupedCalibration):
+        groups, composition = calibration.calibrations, calibration.composition._asdict()
+    else:
+        groups, composition = (calibration,), {}
     arrays: dict[str, NDArray[Any]] = {
         f.name: np.stack([getattr(c.counts, f.name) for c in groups]) if groups else np.zeros((0, *shape), np.float32)
         for f, shape in zip(fields(Counts), SHAPES, strict=True)
     }
-    if isinstance(calibration, GroupedCalibration):
-        arrays |= calibration.composition._asdict()
-    facts = {"gc": [c.gc for c in groups], "genetic_code": calibration.genetic_code, "grouped": grouped}
+    facts = {"gc": [c.gc for c in groups], "genetic_code": calibration.genetic_code, "grouped": bool(composition)}
     # one entry: safetensors writes several in any order
-    return save(arrays, metadata={_FORMAT: json.dumps(facts)})
+    return save(arrays | composition, metadata={_FORMAT: json.dumps(facts)})
 
 
 def read_calibration(path: str) -> Calibration | GroupedCalibration:

@@ -20,7 +20,7 @@ CODE = GeneticCode.from_number(11)
 SCORES = GRAPH.scores(INITIAL_WEIGHTS)
 POSITION = {"S": 0, "1": 0, "2": 1, "3": 2, "T": 2}
 STOPS, STARTS, SENSE = ("TAA", "TAG", "TGA"), ("ATG", "GTG", "TTG"), ("GCC", "AAC", "CTC", "GAC", "ATC")
-PAD = 192  # one compiled shape
+PAD = 208  # one compiled shape; `representable` is 198 bases long at most
 
 
 def gene(start: int, end: int, *, has_start: bool = True, has_stop: bool = True) -> Gene:

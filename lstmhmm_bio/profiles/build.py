@@ -146,8 +146,11 @@ def _majority(codes: NDArray[np.uint8], first: NDArray[np.intp], end: NDArray[np
 
 
 def _consensus_columns(codes: NDArray[np.uint8], weights: Array, symfrac: float) -> NDArray[np.bool_]:
-    residues = weights @ (codes < MISSING)
-    total = weights @ (codes != MISSING)
+    # summed as HMMER does, one sequence after the other in single precision: equal shares then fall on the same side
+    residues = total = np.zeros(codes.shape[1], np.float32)
+    for row, weight in zip(codes, weights, strict=True):
+        residues = (residues + weight * (row < MISSING)).astype(np.float32)
+        total = (total + weight * (row != MISSING)).astype(np.float32)
     return (residues > 0) & (residues >= symfrac * total)
 
 

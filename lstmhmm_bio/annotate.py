@@ -220,6 +220,7 @@ class Annotator:
                     around = AROUND if unrolled and record.circular and len(record) else 0
                     evidence.add_to(record, scores, self.model.config.sites, weights, around=around)
             yield from decode_records(group, tracks, self.code, self.model.grammar, self._weights)
+            del group, tracks  # before the next are scored
 
     def _first_pass(self, sample: Iterable[Record], calibration: AnyCalibration) -> Iterator[tuple[Record, list[Gene]]]:
         """Genes of a sample, by the grammar that posteriors are computed with: it is the faster one."""
@@ -228,6 +229,7 @@ class Annotator:
         for group, tracks in self._scored(sample, calibration):
             for decoded in decode_records(group, tracks, self.code, grammar, weights):
                 yield decoded.record, genes_of(decoded, self.code)
+            del group, tracks
 
     def _scored(
         self, records: Iterable[Record], calibration: AnyCalibration

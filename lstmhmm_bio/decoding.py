@@ -22,7 +22,8 @@ from .constraints import slices_of
 from .features import Record
 from .hmm.grammars.grammar import Grammar, Transitions
 from .hmm.graph import NEG, Scores
-from .hmm.recursions import forward, forward_backward
+from .hmm.posteriors import group_posteriors
+from .hmm.recursions import forward
 from .hmm.viterbi import UNITS, ViterbiDecoder, viterbi
 from .nn.network import CodeMasks
 from .scoring import Tracks
@@ -35,8 +36,10 @@ BLOCK = 1 << 16
 #: they differ from those of the whole record by less than 1e-4
 SEGMENT_FLANK = 4096
 SEGMENT_CORE = LONG - 2 * SEGMENT_FLANK
-#: records per batch of short ones, by padded length
+#: positions of both strands in one batch of short records
 _BATCH_BASES = 1 << 19
+#: strands in one batch of segments, a multiple of what processors add at once
+_SEGMENT_ROWS = 32
 
 #: posteriors are kept in units of 1 / FULL, as uint16
 FULL = 65535
@@ -95,8 +98,8 @@ class _Part(NamedTuple):
     end: int
 
 
-def _batch(grammar: Grammar, parts: Sequence[_Part], rows: int, size: int) -> tuple[jax.Array, jax.Array]:
-    """Emissions [rows, size, states] and lengths [rows] of parts of up to `size` positions and up to `rows` strands."""
+def _stack(parts: Sequence[_Part], rows: int, size: int) -> tuple[_Strands, NDArray[np.int32]]:
+    """Parts of up to `size` positions and up to `rows` strands as one, [rows, size, ...], and their lengths [rows]."""
     lengths = np.zeros(rows, np.int32)
     stacked = [np.zeros((rows, size, *x.shape[2:]), x.dtype) for x in parts[0].strands]
     first = 0
@@ -106,13 +109,21 @@ def _batch(grammar: Grammar, parts: Sequence[_Part], rows: int, size: int) -> tu
         lengths[these] = end - begin
         for target, source in zip(stacked, strands, strict=True):
             target[these, : end - begin] = source[:, begin:end]
-    return _emissions(grammar, *stacked), jnp.asarray(lengths)
+    return _Strands._make(stacked), lengths
 
 
-@partial(jax.jit, static_argnums=0)
-def _emissions(grammar: Grammar, classes: jax.Array, sites: jax.Array, marks: jax.Array) -> jax.Array:
+def _batch(grammar: Grammar, parts: Sequence[_Part], rows: int, size: int) -> tuple[jax.Array, jax.Array]:
+    """Emissions [rows, size, states] and lengths [rows] of parts, as `_stack`."""
+    stacked, lengths = _stack(parts, rows, size)
+    return _emissions(grammar, stacked), jnp.asarray(lengths)
+
+
+def _emissions_of(grammar: Grammar, strands: _Strands) -> jax.Array:
     scale = jnp.float32(1 / UNITS)
-    return grammar.emissions(classes * scale, sites * scale, marks, impossible=NEG)
+    return grammar.emissions(strands.classes * scale, strands.sites * scale, strands.marks, impossible=NEG)
+
+
+_emissions = jax.jit(_emissions_of, static_argnums=0)
 
 
 class Weights(NamedTuple):
@@ -144,14 +155,16 @@ def decode_records(
         grammar: to decode with.
         weights: of the grammar.
     """
-    strands: dict[int, _Strands] = {}
+    kept: dict[int, _Strands] = {}  # for decoding again, if that may be
     found = [(np.zeros((2, 0), np.uint8), np.zeros((2, 0, len(grammar.groups)), np.uint16))] * len(records)
     short: dict[int, list[int]] = {}
     for i, record in enumerate(records):
         size = _padded(len(record))
         if size is None:
-            strands[i] = _Strands.of(record, tracks[i], code, grammar)
-            found[i] = _decode_long(grammar, strands[i], weights)
+            strands = _Strands.of(record, tracks[i], code, grammar)
+            found[i] = _decode_long(grammar, strands, weights)
+            if grammar.relaxed:
+                kept[i] = strands
         elif len(record):
             short.setdefault(size, []).append(i)
     for size, members in sorted(short.items()):
@@ -159,14 +172,15 @@ def decode_records(
 
         def call(k: int, size: int = size, members: list[int] = members, per_call: int = per_call) -> None:
             part = members[k : k + per_call]
-            strands.update((i, _Strands.of(records[i], tracks[i], code, grammar)) for i in part)
-            decoded = _decode_short(grammar, size, per_call, [strands[i] for i in part], weights)
-            for i, of_record in zip(part, decoded, strict=True):
+            strands = [_Strands.of(records[i], tracks[i], code, grammar) for i in part]
+            for i, of_record in zip(part, _decode_short(grammar, size, per_call, strands, weights), strict=True):
                 found[i] = of_record
+            if grammar.relaxed:
+                kept.update(zip(part, strands, strict=True))
 
         _side_by_side([partial(call, k) for k in range(0, len(members), per_call)])
-    members = sorted(strands)
-    paths = _constrained([(strands[i], found[i][0]) for i in members], grammar, weights)
+    members = sorted(kept)
+    paths = _constrained([(kept[i], found[i][0]) for i in members], grammar, weights)
     for i, of_record in zip(members, paths, strict=True):
         found[i] = (of_record, found[i][1])
     return [Decoded(record, grammar, *of_record) for record, of_record in zip(records, found, strict=True)]
@@ -183,7 +197,7 @@ def _constrained(
     """Paths of the whole grammar from those of the relaxed one, decoded again where these break a constraint."""
     relaxation = grammar.relaxed
     if relaxation is None:
-        return [paths for _, paths in found]
+        return []
     out = [np.stack([relaxation.named(path) for path in paths]) for _, paths in found]
     # by padded size and by which ends are the record's, open as these are
     again: dict[tuple[int | None, bool, bool], list[tuple[NDArray[np.uint8], _Part]]] = {}
@@ -262,7 +276,7 @@ def _decode_long(grammar: Grammar, strands: _Strands, weights: Weights) -> _Foun
     paths = np.empty((2, length), np.uint8)
     posteriors = np.empty((2, length, len(grammar.groups)), np.uint16)
     cores = [(a, min(a + SEGMENT_CORE, length)) for a in range(0, length, SEGMENT_CORE)]
-    per_call = _batch_bases(smaller) // LONG // 2
+    per_call = _SEGMENT_ROWS // 2
 
     def find_path() -> None:
         paths[:] = _long_path(relaxed, weights.relaxed, _Part(strands, 0, length))
@@ -270,7 +284,7 @@ def _decode_long(grammar: Grammar, strands: _Strands, weights: Weights) -> _Foun
     def find_posteriors(k: int) -> None:
         part = cores[k : k + per_call]
         spans = [_Part(strands, max(a - SEGMENT_FLANK, 0), min(b + SEGMENT_FLANK, length)) for a, b in part]
-        values = _posteriors(smaller, weights, *_batch(smaller, spans, 2 * per_call, LONG))
+        values = _posteriors(smaller, weights, *_stack(spans, 2 * per_call, LONG))
         for i, ((a, b), (_, first, _)) in enumerate(zip(part, spans, strict=True)):
             posteriors[:, a:b] = values[2 * i : 2 * i + 2, a - first : b - first]
 
@@ -297,26 +311,27 @@ def _batch_bases(grammar: Grammar) -> int:
     return _BATCH_BASES >> max(0, (len(grammar.graph.states) // 32).bit_length() - 1)
 
 
-@partial(jax.jit, static_argnums=0)
-def _grouped_posteriors(grammar: Grammar, scores: Scores, emissions: jax.Array, lengths: jax.Array) -> jax.Array:
-    _, posteriors = forward_backward(grammar.graph, scores, emissions, lengths)
-    groups = np.stack(list(grammar.groups.values()), -1)
-    return jnp.einsum("bts,sg->btg", posteriors, groups, precision="highest")
-
-
 def _decode_short(grammar: Grammar, size: int, records: int, strands: list[_Strands], weights: Weights) -> list[_Found]:
     """Records of at most `size` bases as one batch of up to so many `records`."""
     relaxed, smaller = _relaxed(grammar), grammar.smaller
     lengths = [s.marks.shape[1] for s in strands]
     parts = [_Part(s, 0, n) for s, n in zip(strands, lengths, strict=True)]
-    emissions, padded = _batch(relaxed, parts, 2 * records, size)
-    _, paths = viterbi(relaxed.graph, weights.relaxed, emissions, padded)
-    if smaller is not relaxed:
-        emissions, padded = _batch(smaller, parts, 2 * records, size)
-    posteriors = _posteriors(smaller, weights, emissions, padded)
+    stacked, padded = _stack(parts, 2 * records, size)
+    _, paths = viterbi(relaxed.graph, weights.relaxed, _emissions(relaxed, stacked), jnp.asarray(padded))
+    posteriors = _posteriors(smaller, weights, stacked, padded)
     return [(paths[2 * i : 2 * i + 2, :n], posteriors[2 * i : 2 * i + 2, :n]) for i, n in enumerate(lengths)]
 
 
-def _posteriors(grammar: Grammar, weights: Weights, emissions: jax.Array, lengths: jax.Array) -> NDArray[np.uint16]:
-    values = _grouped_posteriors(grammar, weights.posteriors, emissions, lengths)
-    return np.rint(np.clip(np.asarray(values), 0, 1) * FULL).astype(np.uint16)
+def _posteriors(
+    grammar: Grammar, weights: Weights, strands: _Strands, lengths: NDArray[np.int32]
+) -> NDArray[np.uint16]:
+    """[rows, size, groups] in units of 1 / `FULL`."""
+    return np.asarray(_grouped_posteriors(grammar, weights.posteriors, strands, lengths))
+
+
+@partial(jax.jit, static_argnums=0)
+def _grouped_posteriors(grammar: Grammar, scores: Scores, strands: _Strands, lengths: jax.Array) -> jax.Array:
+    by_time = jax.tree.map(lambda x: x.swapaxes(0, 1), strands)
+    groups = np.stack(list(grammar.groups.values())) > 0
+    found = group_posteriors(grammar.graph, scores, partial(_emissions_of, grammar), by_time, lengths, groups)
+    return jnp.round(jnp.clip(found, 0, 1) * FULL).astype(jnp.uint16).transpose(2, 0, 1)

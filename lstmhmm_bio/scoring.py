@@ -44,9 +44,17 @@ class Tracks:
     sites: NDArray[np.int16]
 
     @staticmethod
-    def empty(length: int, config: NetworkConfig) -> Tracks:
-        shapes = ((2, length, config.classes), (2, length, config.site_columns))
-        return Tracks(*(np.zeros(shape, np.int16) for shape in shapes))
+    def empty(lengths: Sequence[int], config: NetworkConfig) -> list[Tracks]:
+        """Zeros for records of such lengths, all parts of one allocation: thousands of small ones would leave memory
+        in pieces that the allocator can neither reuse for larger ones nor give back.
+        """
+        ends = np.cumsum(lengths, dtype=np.int64)
+
+        def column(width: int) -> list[NDArray[np.int16]]:
+            block = np.zeros((2 * sum(lengths), width), np.int16)
+            return [block[2 * (b - n) : 2 * b].reshape(2, n, width) for n, b in zip(lengths, ends, strict=True)]
+
+        return list(map(Tracks, column(config.classes), column(config.site_columns)))
 
 
 @partial(jax.jit, static_argnames=("config", "grammar"))
@@ -80,7 +88,7 @@ class Scorer:
             records: what to score; memory grows with their total length.
             tables_of: calibration tables of a record; a pure function.
         """
-        out = [Tracks.empty(len(r), self._config) for r in records]
+        out = Tracks.empty([len(r) for r in records], self._config)
         by_size: dict[int, list[Window]] = {}
         for i, record in enumerate(records):
             for window in windows_of(i, len(record)):

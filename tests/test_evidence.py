@@ -155,7 +155,7 @@ def test_weights_of_the_nearest_depth_are_added_in_fixed_point():
     weights = SupportWeights((1e6, 1e3), (high, low), (high, low))
     assert SupportWeights.from_card(weights.card()) == weights
     evidence = IntronEvidence({"r": Counter({(10, 30, "+"): 2})}, 2e3)
-    tracks = Tracks.empty(50, NetworkConfig(classes=4, sites=("start", "stop", "donor", "acceptor")))
+    [tracks] = Tracks.empty([50], NetworkConfig(classes=4, sites=("start", "stop", "donor", "acceptor")))
     evidence.add_to(Record("r", np.zeros(50, np.uint8)), tracks, ("start", "stop", "donor", "acceptor"), weights)
     assert not tracks.sites[..., :2].any()
     assert tracks.sites[0, 10, 2] == tracks.sites[0, 29, 3] == 2 * UNITS
@@ -164,7 +164,7 @@ def test_weights_of_the_nearest_depth_are_added_in_fixed_point():
 
 def test_bonus_does_not_overflow():
     ratios = (12.0,) * len(SUPPORT)
-    tracks = Tracks.empty(20, NetworkConfig(classes=4, sites=("donor", "acceptor")))
+    [tracks] = Tracks.empty([20], NetworkConfig(classes=4, sites=("donor", "acceptor")))
     tracks.sites[:] = 31 * UNITS
     evidence = IntronEvidence({}, 1.0)
     evidence.add_to(
@@ -251,7 +251,7 @@ def test_evidence_counts_for_genes_over_the_origin(monkeypatch):
     ratios = (tuple(float(i) for i in range(len(SUPPORT))),)
     model.card["evidence"] = SupportWeights((1.0,), ratios, ratios).card()
     annotator, scored = Annotator(model), []
-    annotator._scorer = lambda group, tables_of: [Tracks.empty(len(record), model.config) for record in group]
+    annotator._scorer = lambda group, tables_of: Tracks.empty([len(record) for record in group], model.config)
     over = Gene("r", 3800, 4300, "+", 1.0, introns=((3950, 4020), (4100, 4160)))  # as in the unrolled record
 
     def decoded(group, tracks, *_):

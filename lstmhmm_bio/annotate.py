@@ -62,7 +62,7 @@ ENOUGH_TO_CALIBRATE = 100_000
 #: a circular record is read on for this many bases beyond both of its ends
 AROUND = 12_000
 #: records are handled in groups of about this many bases
-GROUP = 8_000_000
+GROUP = 4_000_000
 
 
 class Sample(NamedTuple):

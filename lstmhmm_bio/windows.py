@@ -19,7 +19,7 @@ LONG = 24576
 FLANK = 768
 CORE = LONG - 2 * FLANK
 #: bases in one call of the network; a call is always padded to this many
-CALL = 16 * LONG
+CALL = 8 * LONG
 
 
 @dataclass(frozen=True)

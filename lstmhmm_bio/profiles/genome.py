@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hmm.chain import forward_scores, length_model, parse
+from ..runtime import return_memory
 from .domains import Domain, align, each_parse, find_envelopes
 from .hits import DomainHit, Hit, QueryResult, Thresholds, check, report
 from .plan7 import SearchModel, match_odds, pad_sequences, padded_time
 from .profile import Alphabet, Profile
-from .search import Settings, groups, readable_again, return_memory
+from .search import Settings, groups, readable_again
 from .sequences import Sequence as Target
 from .statistics import composition_score, log_survival, null_score
 

@@ -7,9 +7,7 @@ together, in batches of one shape.
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hmm.chain import Parse, forward_scores, length_model, pad_length, parse
+from ..runtime import return_memory
 from .domains import Found, each_parse, find_domains
 from .hits import DomainHit, Hit, QueryResult, Thresholds, check, passes, report
 from .plan7 import SearchModel, pad_sequences, padded_time
@@ -245,13 +244,6 @@ def _promising(
                 continue
             chosen.append(number)
     return _batches(chunk, chosen, model.padding)
-
-
-def return_memory() -> None:
-    """Gives back what compiling used: some 100 MB a program, which glibc's allocator would keep."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 def _hit(profile: Profile, target: Target, forward: float, found: Found, settings: Settings) -> Hit:

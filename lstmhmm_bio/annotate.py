@@ -36,6 +36,7 @@ from .genetic_code import CodeEvidence
 from .hash_sample import Piece, sample_by_hash
 from .metagenome import AnyCalibration, GroupedCalibration, compositions, tables_by_record, word_counts
 from .model import Model
+from .parts import Part, by_record, joined_genes, parts_of, whole
 from .scoring import Scorer, Tracks
 from .sequence import GeneticCode, base_counts, mirrored, reverse_complement
 from .windows import CORE
@@ -61,7 +62,7 @@ CONFIDENT_START = 0.6
 ENOUGH_TO_CALIBRATE = 100_000
 #: a circular record is read on for this many bases beyond both of its ends
 AROUND = 12_000
-#: records are handled in groups of about this many bases
+#: records, or their parts, are handled in groups of about this many bases
 GROUP = 4_000_000
 
 
@@ -167,8 +168,12 @@ class Annotator:
         hexamers = sum((cal.background_counts(piece.codes) for piece in pieces), np.zeros(cal.HEXAMERS, np.float32))
         composition = float(hexamers @ np.log(self.model.prior.at(gc).background)) / max(float(hexamers.sum()), 1)
         total = sum(
-            float(log_partitions(group, tracks, self.code, self.model.grammar, self._weights).sum())
-            for group, tracks in self._scored(pieces, calibration)
+            float(
+                log_partitions(
+                    [part.piece for part in group], tracks, self.code, self.model.grammar, self._weights
+                ).sum()
+            )
+            for group, tracks in self._scored(map(whole, pieces), calibration)
         )
         return 1000 * composition, 1000 * total / max(sum(map(len, pieces)), 1)
 
@@ -191,8 +196,8 @@ class Annotator:
 
     def decode(
         self, records: Iterable[Record], calibration: AnyCalibration, evidence: IntronEvidence | None = None
-    ) -> Iterator[Decoded]:
-        """Second pass: best path and posteriors of each record, in input order.
+    ) -> Iterator[tuple[Part, Decoded]]:
+        """Second pass: best path and posteriors of each record, in input order; of long ones of each part.
 
         Args:
             records: sequences.
@@ -211,32 +216,38 @@ class Annotator:
         evidence: IntronEvidence | None,
         *,
         unrolled: bool,
-    ) -> Iterator[Decoded]:
+    ) -> Iterator[tuple[Part, Decoded]]:
         """`decode`; with `unrolled` the circular ones of the records are."""
         weights = self._support_weights() if evidence else None
-        for group, tracks in self._scored(records, calibration):
+        for group, tracks in self._scored((part for record in records for part in parts_of(record)), calibration):
             if evidence and weights:
-                for record, scores in zip(group, tracks, strict=True):
-                    around = AROUND if unrolled and record.circular and len(record) else 0
-                    evidence.add_to(record, scores, self.model.config.sites, weights, around=around)
-            yield from decode_records(group, tracks, self.code, self.model.grammar, self._weights)
-            del group, tracks  # before the next are scored
+                for part, scores in zip(group, tracks, strict=True):
+                    piece = part.piece
+                    around = AROUND if unrolled and piece.circular and len(piece) else 0
+                    seen = evidence
+                    if piece is not part.record:
+                        seen = evidence.within(piece.id, part.start, part.start + len(piece), name=piece.id)
+                    seen.add_to(piece, scores, self.model.config.sites, weights, around=around)
+            decoded = decode_records(
+                [part.piece for part in group], tracks, self.code, self.model.grammar, self._weights
+            )
+            yield from zip(group, decoded, strict=True)
+            del group, tracks, decoded  # before the next are scored
 
     def _first_pass(self, sample: Iterable[Record], calibration: AnyCalibration) -> Iterator[tuple[Record, list[Gene]]]:
         """Genes of a sample, by the grammar that posteriors are computed with: it is the faster one."""
         grammar = self.model.grammar.smaller
         weights = Weights.of(grammar, self.model.params.transitions)
-        for group, tracks in self._scored(sample, calibration):
-            for decoded in decode_records(group, tracks, self.code, grammar, weights):
+        for group, tracks in self._scored(map(whole, sample), calibration):
+            pieces = [part.piece for part in group]
+            for decoded in decode_records(pieces, tracks, self.code, grammar, weights):
                 yield decoded.record, genes_of(decoded, self.code)
             del group, tracks
 
-    def _scored(
-        self, records: Iterable[Record], calibration: AnyCalibration
-    ) -> Iterator[tuple[list[Record], list[Tracks]]]:
+    def _scored(self, parts: Iterable[Part], calibration: AnyCalibration) -> Iterator[tuple[list[Part], list[Tracks]]]:
         tables_of = tables_by_record(calibration, self.model.prior, self.code.number)
-        for group in _groups(records):
-            yield group, self._scorer(group, tables_of)
+        for group in _groups(parts):
+            yield group, self._scorer([part.piece for part in group], tables_of)
 
     def _support_weights(self) -> SupportWeights:
         if "evidence" not in self.model.card:
@@ -257,17 +268,25 @@ class Annotator:
                 originals.append(record)
                 yield _unrolled(record) if record.circular else record
 
-        for decoded in self._decode(unrolled(), calibration, evidence, unrolled=True):
+        def found() -> Iterator[tuple[Part, tuple[list[Gene], NDArray[np.float32] | None]]]:
+            for part, decoded in self._decode(unrolled(), calibration, evidence, unrolled=True):
+                genes = genes_of(decoded, self.code)
+                if self.alternative_starts:
+                    genes = with_alternative_starts(genes, decoded, self.code)
+                coding = decoded.coding[part.inner] if self.coding else None
+                del decoded  # before the next is decoded
+                yield part, (genes, coding)
+
+        for _, in_parts in by_record(found()):
             record = originals.popleft()
-            genes = genes_of(decoded, self.code)
-            if self.alternative_starts:
-                genes = with_alternative_starts(genes, decoded, self.code)
+            genes = joined_genes([(part, of_part) for part, (of_part, _) in in_parts])
             if record.circular:
                 genes = _rolled_up(genes, len(record))
             kept = (g for g in genes if self._long_enough(g) and g.score >= self.min_score)
             if evidence:
                 kept = (_with_support(g, evidence, len(record)) for g in kept)
-            coding = decoded.coding if self.coding else None
+            tracks = [track for _, (_, track) in in_parts if track is not None]
+            coding = np.concatenate(tracks) if tracks else None
             if coding is not None and record.circular:
                 coding = coding[AROUND : AROUND + len(record)]
             yield Annotation(record, tuple(kept), coding)
@@ -285,15 +304,9 @@ def _unrolled(record: Record) -> Record:
 
 def _rolled_up(genes: list[Gene], length: int) -> list[Gene]:
     """Genes of an unrolled record in the coordinates of the record of some length: those that begin in it."""
+    back = (g.moved(-AROUND) for g in genes)
     back = (
-        replace(
-            g,
-            start=g.start - AROUND,
-            end=g.end - AROUND,
-            introns=tuple((s - AROUND, e - AROUND) for s, e in g.introns),
-            alternative_starts=tuple(((at - AROUND) % length, share) for at, share in g.alternative_starts),
-        )
-        for g in genes
+        replace(g, alternative_starts=tuple((at % length, share) for at, share in g.alternative_starts)) for g in back
     )
     return [g for g in back if 0 <= g.start < length and g.end - g.start <= length]
 
@@ -304,13 +317,13 @@ def _with_support(gene: Gene, evidence: IntronEvidence, length: int) -> Gene:
     return replace(gene, supported_introns=evidence.support(gene.seqid, introns, gene.strand))
 
 
-def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Consecutive records, together at least `GROUP` bases."""
-    group: list[Record] = []
+def _groups(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    """Consecutive parts of records, together at least `GROUP` bases."""
+    group: list[Part] = []
     bases = 0
-    for record in records:
-        group.append(record)
-        bases += len(record)
+    for part in parts:
+        group.append(part)
+        bases += len(part.piece)
         if bases >= GROUP:
             yield group
             group, bases = [], 0

@@ -5,7 +5,7 @@ Coordinates are 0-based and half-open on the forward strand, whatever the strand
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -108,6 +108,16 @@ class Gene:
     def length(self) -> int:
         """Bases of coding sequence, stop codon included, introns not."""
         return self.end - self.start - sum(e - s for s, e in self.introns)
+
+    def moved(self, by: int) -> Gene:
+        """The gene so many bases further on."""
+        return replace(
+            self,
+            start=self.start + by,
+            end=self.end + by,
+            introns=tuple((start + by, end + by) for start, end in self.introns),
+            alternative_starts=tuple((at + by, share) for at, share in self.alternative_starts),
+        )
 
     @property
     def has_start(self) -> bool:

@@ -19,8 +19,9 @@ from .features import Record
 from .hmm.grammars.labels import Labels
 from .metagenome import AnyCalibration
 from .model import Model
+from .parts import by_record
 from .scoring import Scorer, Tracks
-from .segments import Segment, runs_of, segments_of
+from .segments import Runs, Segment, joined, runs_of, segments_of
 
 
 class Labeller(Annotator):
@@ -47,20 +48,28 @@ class Labeller(Annotator):
             records: sequences.
             calibration: of the genome or metagenome that they belong to, for labels that have codon tables; else None.
         """
-        for decoded in self.decode(records, calibration):
-            found = self._strand(decoded, 0)
-            if not self.labels.symmetric:
-                found = sorted(found + self._strand(decoded, 1), key=lambda s: (s.start, s.strand))
-            yield decoded.record, found
+        strands = "." if self.labels.symmetric else "+-"
+        runs = (
+            (part, [_runs(decoded, row, part.inner) for row in range(len(strands))])
+            for part, decoded in self.decode(records, calibration)
+        )
+        for record, found in by_record(runs):
+            by_strand = zip(*(of_part for _, of_part in found), strict=True)
+            segments = [
+                s
+                for strand, pieces in zip(strands, by_strand, strict=True)
+                for s in segments_of(joined(pieces), strand=strand)
+            ]
+            yield record, sorted(segments, key=lambda s: (s.start, s.strand))
 
-    def _strand(self, decoded: Decoded, row: int) -> list[Segment]:
-        """Segments of one strand in forward coordinates."""
-        members = np.stack(list(decoded.grammar.groups.values()))
-        label = members.argmax(0).astype(np.uint8)[decoded.paths[row]]
-        posterior = np.take_along_axis(decoded.posteriors[row], label[:, None].astype(np.intp), axis=1)[:, 0]
-        step = 1 if row == 0 else -1
-        runs = runs_of(label[::step], (posterior[::step] / np.float32(FULL)).astype(np.float32))
-        return segments_of(runs, strand="." if self.labels.symmetric else "+-"[row])
+
+def _runs(decoded: Decoded, row: int, inner: slice) -> Runs:
+    """Runs of labels in a stretch of one strand, in forward orientation."""
+    members = np.stack(list(decoded.grammar.groups.values()))
+    label = members.argmax(0).astype(np.uint8)[decoded.paths[row]]
+    posterior = np.take_along_axis(decoded.posteriors[row], label[:, None].astype(np.intp), axis=1)[:, 0]
+    step = 1 if row == 0 else -1
+    return runs_of(label[::step][inner], (posterior[::step][inner] / np.float32(FULL)).astype(np.float32))
 
 
 class _SymmetricScorer(Scorer):

@@ -7,7 +7,7 @@ as ``CDS(+)/CDS(-)``.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +15,20 @@ from numpy.typing import NDArray
 from .decoding import Decoded
 from .features import INTRON, Region
 from .hmm.grammars import bacteria
+from .segments import Runs, joined, runs_of, segments_of
 
 
-def regions(decoded: Decoded) -> list[Region]:
-    """The regions of a decoded record in order; they cover it exactly once."""
+def label_runs(decoded: Decoded, inner: slice) -> Runs:
+    """Runs of equal labels in a stretch of a decoded piece: 4 * genes on the + strand + genes on the - strand."""
     number, posterior = coverage(decoded)
-    length = number.shape[1]
-    if not length:
-        return []
-    label = 4 * number[0] + number[1]
     # the strands are decoded apart, so their posteriors multiply
-    total = np.concatenate([[0.0], np.cumsum(posterior[0].astype(np.float64) * posterior[1])])
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(label)) + 1, [length]]).tolist()
-    return [
-        Region(a, b, int(number[0, a]), int(number[1, a]), float((total[b] - total[a]) / (b - a)))
-        for a, b in pairwise(edges)
-    ]
+    both = posterior[0].astype(np.float64) * posterior[1]
+    return runs_of((4 * number[0] + number[1])[inner], both[inner])
+
+
+def regions(pieces: Iterable[Runs]) -> list[Region]:
+    """The regions of a record in order, from the runs of its parts; they cover it exactly once."""
+    return [Region(s.start, s.end, s.state // 4, s.state % 4, s.posterior) for s in segments_of(joined(pieces))]
 
 
 def coverage(decoded: Decoded) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

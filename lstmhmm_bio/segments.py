@@ -36,7 +36,7 @@ class Runs(NamedTuple):
     sums: NDArray[np.float64]
 
 
-def runs_of(states: NDArray[np.uint8], posteriors: NDArray[np.float32]) -> Runs:
+def runs_of(states: NDArray[np.uint8], posteriors: NDArray[np.floating]) -> Runs:
     """Runs of a state and its posterior [positions] each."""
     if not len(states):
         return Runs(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0))

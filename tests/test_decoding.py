@@ -220,7 +220,7 @@ def test_calibration_counts_confident_genes(annotator: Annotator, monkeypatch: p
     calibration = annotator.calibrate([record])
     assert calibration.gc == pytest.approx(np.isin(record.codes, (1, 2)).mean())
     assert calibration.genetic_code == 11
-    sure = [g for d in annotator.decode([record], unlearned) for g in genes_of(d, CODE)]
+    sure = [g for _, d in annotator.decode([record], unlearned) for g in genes_of(d, CODE)]
     sure = [g for g in sure if g.score >= 0.9 and g.has_stop and g.length >= 180]
     assert calibration.counts.coding.sum() == sum(g.length // 3 - 2 for g in sure)
     assert calibration.counts.background.sum() == 2 * (6000 - 5)
@@ -248,7 +248,7 @@ def test_the_genetic_code_is_judged_once_with_the_tables_of_the_last_round(
 def test_annotate_drops_short_and_unsure_genes(annotator: Annotator) -> None:
     record, _ = simulate_genome(6000, seed=5, contig=True)
     calibration = Calibration(Counts.zeros(), 0.5, 11)
-    everything = genes_of(next(iter(annotator.decode([record], calibration))), CODE)
+    everything = genes_of(next(iter(annotator.decode([record], calibration)))[1], CODE)
     scores = sorted(g.score for g in everything)
     strict = Annotator(annotator.model, min_length=150, min_score=scores[len(scores) // 2])
     strict._scorer = annotator._scorer
@@ -263,9 +263,9 @@ def test_metagenomes_have_tables_by_record(annotator: Annotator, monkeypatch: py
     monkeypatch.setattr(annotate, "GROUP", 1500)  # two groups
     records = [simulate_genome(900, gc=gc, seed=6, contig=True)[0] for gc in (0.3, 0.5, 0.7)]
     together = list(annotator.decode(records, None))
-    for record, decoded in zip(records, together, strict=True):
+    for record, (_, decoded) in zip(records, together, strict=True):
         gc = float(np.isin(record.codes, (1, 2)).mean())
-        alone = next(iter(annotator.decode([record], Calibration(Counts.zeros(), gc, 11))))
+        _, alone = next(iter(annotator.decode([record], Calibration(Counts.zeros(), gc, 11))))
         assert decoded.record is record
         np.testing.assert_array_equal(alone.paths, decoded.paths)
 

@@ -13,7 +13,7 @@ from lstmhmm_bio.decoding import Decoded
 from lstmhmm_bio.features import Record, Region
 from lstmhmm_bio.hmm.grammars import bacteria
 from lstmhmm_bio.io.regions_bed import RegionsWriter
-from lstmhmm_bio.segment import regions
+from lstmhmm_bio.segment import label_runs, regions
 
 #: a state with no gene, one with one gene, one with two
 NONE, ONE, TWO = (next(i for i, s in enumerate(bacteria.STATES) if test(s)) for test in (
@@ -30,8 +30,12 @@ def decoded(forward: list[int], reverse: list[int], none: float = 0.0, two: floa
     return Decoded(Record("r", np.zeros(length, np.uint8)), bacteria.GRAMMAR, paths, posteriors)
 
 
+def whole(piece: Decoded) -> list[Region]:
+    return regions([label_runs(piece, slice(0, len(piece.record)))])
+
+
 def test_labels_on_both_strands():
-    found = regions(decoded([NONE, ONE, ONE, TWO, NONE, NONE], [NONE, NONE, ONE, ONE, ONE, NONE]))
+    found = whole(decoded([NONE, ONE, ONE, TWO, NONE, NONE], [NONE, NONE, ONE, ONE, ONE, NONE]))
     assert [(r.start, r.end, r.name, r.strand) for r in found] == [
         (0, 1, "intergenic", "."),
         (1, 2, "CDS(+)", "+"),
@@ -43,14 +47,14 @@ def test_labels_on_both_strands():
 
 
 def test_posterior_is_that_of_the_label():
-    found = regions(decoded([NONE, ONE, TWO], [NONE] * 3, none=0.7, two=0.1))
+    found = whole(decoded([NONE, ONE, TWO], [NONE] * 3, none=0.7, two=0.1))
     assert np.allclose([r.posterior for r in found], [0.7 * 0.7, 0.2 * 0.7, 0.1 * 0.7], atol=1e-4)
 
 
 @given(st.lists(st.tuples(*[st.sampled_from([NONE, ONE, TWO])] * 2), max_size=60))
 def test_regions_partition_the_record(states):
     forward, reverse = [a for a, _ in states], [b for _, b in states]
-    found = regions(decoded(forward, reverse))
+    found = whole(decoded(forward, reverse))
     assert [base for r in found for base in range(r.start, r.end)] == list(range(len(states)))
     over = {NONE: 0, ONE: 1, TWO: 2}
     for r in found:

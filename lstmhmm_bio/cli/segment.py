@@ -169,12 +169,14 @@ def _by_genes(
             choose_code=genetic_code is None,
             quiet=quiet,
         )
-        from ..segment import regions
+        from ..parts import by_record
+        from ..segment import label_runs, regions
 
         writer = RegionsWriter(handle, provenance=provenance(annotator))
         with Progress("segment", quiet=quiet) as progress:
-            for decoded in annotator.decode(progress.over(source.records()), tables):
-                writer.write(decoded.record.id, regions(decoded))
+            decoded = annotator.decode(progress.over(source.records()), tables)
+            for record, found in by_record((part, label_runs(piece, part.inner)) for part, piece in decoded):
+                writer.write(record.id, regions(runs for _, runs in found))
 
 
 def _by_labels(

@@ -13,6 +13,7 @@ import numpy as np
 
 from .features import Annotation
 from .io.derived import on_record
+from .sequence import base_counts
 
 #: judge only what is long enough to judge, in bases
 ENOUGH = 50_000
@@ -50,11 +51,9 @@ class Summary:
     def add(self, annotation: Annotation) -> None:
         """Counts one record and its genes."""
         length = len(annotation.record)
-        covered = np.zeros(length + 1, np.int32)
+        segments: list[tuple[int, int]] = []
         for gene in annotation.genes:
-            for start, end in on_record(gene.segments, length):
-                covered[start] += 1
-                covered[end] -= 1
+            segments += on_record(gene.segments, length)
             self.introns += len(gene.introns)
             self.intronic |= gene.intronic
             self.with_domains += bool(gene.domains)
@@ -65,8 +64,8 @@ class Summary:
             self.codes.add(gene.genetic_code)
         self.records += 1
         self.bases += length
-        self.unknown += int((annotation.record.codes > 3).sum())
-        self.coding += int((np.cumsum(covered)[:-1] > 0).sum())
+        self.unknown += int(base_counts(annotation.record.codes)[4])
+        self.coding += _covered(segments)
 
     @property
     def density(self) -> float:
@@ -119,3 +118,10 @@ class Summary:
                 "the wrong --genetic-code, or poor sequence?"
             ]
         return []
+
+
+def _covered(segments: list[tuple[int, int]]) -> int:
+    """Bases in at least one of some segments."""
+    starts, ends = np.array(sorted(segments), np.int64).reshape(-1, 2).T
+    before = np.concatenate([[0], np.maximum.accumulate(ends)])
+    return int(np.maximum(before[1:] - np.maximum(before[:-1], starts), 0).sum())

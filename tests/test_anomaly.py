@@ -22,6 +22,7 @@ from lstmhmm_bio.io.bedgraph import read_track, track_writer
 from lstmhmm_bio.io.coverage import SignalTrack
 from lstmhmm_bio.io.output import open_output
 from lstmhmm_bio.io.reference import Transcript
+from lstmhmm_bio.model import load_model
 from lstmhmm_bio.outliers import anomalies
 from lstmhmm_bio.sequence import base_counts, decode, encode, kmer_indices, reverse_complement
 
@@ -240,10 +241,13 @@ def test_depth_of_other_sequences_is_refused() -> None:
 
 
 def test_ordinary_windows_give_no_regions_and_uniform_p_values() -> None:
+    """Of scores as skewed as those of random sequence: gamma distributed, of skewness 2 / sqrt(shape)."""
     rng = np.random.default_rng(9)
     p_values = []
+    shape = (2 / outliers.SKEWNESS) ** 2
     for _ in range(10):
-        bits = rng.normal(-0.01, 0.005, 400).astype(np.float32)
+        deviates = (rng.gamma(shape, size=400) - shape) / shape**0.5
+        bits = (-0.01 + 0.005 * deviates).astype(np.float32)
         known = np.full(400, 5000, np.float32)
         scores = WindowScores("x", np.arange(401) * 5000, bits, known, known * 0 + 2, known * 0, known * 0)
         null = outliers.Null.of([scores])
@@ -252,6 +256,18 @@ def test_ordinary_windows_give_no_regions_and_uniform_p_values() -> None:
         assert len(anomalies([scores], 5000)) <= 1
     assert np.mean(np.array(p_values) < 0.01) == pytest.approx(0.01, abs=0.006)
     assert np.mean(np.array(p_values) < 0.5) == pytest.approx(0.5, abs=0.05)
+
+
+def test_p_values_of_random_sequence() -> None:
+    """As often small as they say, and no region is called."""
+    record = [Record("x", np.random.default_rng(14).integers(0, 4, 4_000_000).astype(np.uint8))]
+    detector = Detector(load_model().prior, window=1000)
+    (scores,) = detector.score(record, detector.learn(record))
+    null = outliers.Null.of([scores])
+    p_values = np.array([null.p_value(z) for z in null.standardise(scores)[:, None]])
+    for level in (0.05, 0.01):
+        assert (p_values < level).mean() == pytest.approx(level, rel=0.3)
+    assert not anomalies([scores], 1000)
 
 
 def test_regions_are_joined_and_few_windows_give_none() -> None:

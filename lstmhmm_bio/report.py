@@ -39,6 +39,8 @@ POINTS = 400
 LENGTH_BIN, LENGTH_BINS = 100, 31
 SCORE_BINS = 20
 
+#: classes of colour in the overview, and what they show
+_KEY = {"f": "coding, forward strand", "r": "coding, reverse strand", "g": "GC content", "s": "GC skew, summed"}
 _ORDINARY = "Nothing in these figures is unlike a genome of the kind that the model is for."
 _SHORT = "Too little sequence to say whether these figures are unlike those of a genome."
 
@@ -110,14 +112,14 @@ class Report:
         warnings = "".join(f"<li>{escape(w)}</li>" for w in summary.warnings())
         longest = [o for *_, o in sorted(self._longest, key=lambda e: e[:2], reverse=True)]
         rest = summary.records - len(longest)
+        key = "".join(f'<span><i class="{kind}"></i>{name}</span> ' for kind, name in _KEY.items())
         parts = [
             f"<h1>{escape(run.get('input', 'Annotation'))}</h1>",
             f'<section class="warnings"><h2>Warnings</h2><ul>{warnings}</ul></section>'
             if warnings
             else f'<p class="note">{_ORDINARY if known >= ENOUGH else _SHORT}</p>',
             '<dl class="facts">' + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts) + "</dl>",
-            '<section><h2>Overview</h2><p class="key"><i class="f"></i>coding, forward strand '
-            '<i class="r"></i>coding, reverse strand <i class="g"></i>GC content <i class="s"></i>GC skew, summed</p>',
+            f'<section><h2>Overview</h2><p class="key">{key}</p>',
             *(_strip(o, longest[0].length) for o in longest),
             f'<p class="note">and {rest:,} shorter record{"s" * (rest != 1)}</p>' if rest > 0 else "",
             "</section>",
@@ -307,7 +309,7 @@ def _logo(context: NDArray[np.float32]) -> str:
         for i, b in enumerate(bits.tolist())
     )
     return (
-        f'<svg viewBox="0 0 320 142" role="img" aria-label="bases around starts">{columns}'
+        f'<svg viewBox="0 0 320 146" role="img" aria-label="bases around starts">{columns}'
         f'<text x="10" y="131">{PWM_FIRST}</text>'
         f'<text x="{10 - PWM_FIRST * width:.0f}" y="131" text-anchor="start">start</text>'
         f'<text x="160" y="141" text-anchor="middle">bits per position, up to {top:.2f}</text></svg>'
@@ -346,8 +348,8 @@ figure{margin:0 0 14px}figcaption{font-size:13px;margin-bottom:3px;overflow-wrap
 .strip{height:110px;min-width:12px;background:var(--card)}.strip .f{fill:var(--f)}.strip .r{fill:var(--r)}
 .strip .g,.strip .s{fill:none;stroke:var(--g);stroke-width:1.3;vector-effect:non-scaling-stroke}
 .strip .s{stroke:var(--s)}.key{color:var(--dim);font-size:13px;margin:0 0 10px}
-.key i{display:inline-block;width:11px;height:11px;margin:0 5px 0 10px;border-radius:2px}
-.key i:first-child{margin-left:0}
+.key span{white-space:nowrap;margin-right:10px}
+.key i{display:inline-block;width:11px;height:11px;margin-right:5px;border-radius:2px}
 .key .f{background:var(--f)}.key .r{background:var(--r)}.key .g{background:var(--g)}.key .s{background:var(--s)}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}th{text-align:left;font-weight:600}
 td,th{padding:3px 14px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}

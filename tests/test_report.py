@@ -141,5 +141,5 @@ def test_command_writes_the_report(tmp_path: Path) -> None:
     path.write_text(fasta(Record("r", random_codes(np.random.default_rng(3), 3000))))
     result = run("annotate", path, "--meta", "--report", output, "-o", tmp_path / "genes.gff3")
     assert result.code == 0, result.err
-    assert "lstmhmm annotate" in parsed(output.read_text()).text
+    assert f"lstmhmm annotate {path} " in parsed(output.read_text()).text
     assert run("annotate", path, "--report", path).code == 2

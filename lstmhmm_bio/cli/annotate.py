@@ -238,7 +238,7 @@ def annotate(
 
 def _run(context: click.Context, genome: str, program: str) -> dict[str, str]:
     """What was run, for the report."""
-    words = [context.command_path, genome]
+    words = [*context.command_path.split(), genome]
     for parameter in context.command.params:
         value = context.params[parameter.name or ""]
         given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE

@@ -120,9 +120,32 @@ def test_parquet_holds_what_was_written(some: list[Chunk]) -> None:
         np.testing.assert_allclose(table["features"].to_pylist(), np.concatenate([c.features for c in some]))
 
 
+@pytest.mark.parametrize("waiting", [1, 1 << 23])
+@pytest.mark.parametrize("some", [chunks(), []])
+def test_zarr_holds_what_was_written(
+    tmp_path: Path, some: list[Chunk], waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    monkeypatch.setattr("lstmhmm_bio.io.embeddings._WAITING", waiting)
+    writer = embeddings_writer("x.zarr", str(tmp_path))
+    for chunk in some:
+        writer.write(chunk)
+    writer.close()
+    group = zarr.open_group(str(tmp_path), mode="r")
+    names = group.attrs["records"]
+    assert [names[i] for i in group["record"][:]] == [c.seqid for c in some for _ in c.starts]
+    assert group["start"][:].tolist() == [s for c in some for s in c.starts.tolist()]
+    assert group["end"][:].tolist() == [e for c in some for e in c.ends.tolist()]
+    if some:
+        np.testing.assert_array_equal(group["features"][:], np.concatenate([c.features for c in some]))
+
+
 def test_other_formats_and_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"npz or \.parquet"):
-        embeddings_writer("x.zarr", io.BytesIO())
+    with pytest.raises(UsageError, match=r"npz or \.parquet or \.zarr"):
+        embeddings_writer("x.csv", io.BytesIO())
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(UsageError, match=r"lstmhmm-bio\[zarr\]"):
+        embeddings_writer("x.zarr", "x")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"lstmhmm-bio\[parquet\]"):
         embeddings_writer("x.parquet", io.BytesIO())
@@ -139,6 +162,25 @@ def test_command_writes_features(tmp_path: Path, records: list[Record]) -> None:
     again = tmp_path / "y.npz"
     run("embed", genome, "-o", again, "--meta", "--window", 500)
     assert again.read_bytes() == output.read_bytes()
+
+
+def test_zarr_appears_whole_or_not_at_all(tmp_path: Path, records: list[Record]) -> None:
+    zarr = pytest.importorskip("zarr")
+    genome, output = tmp_path / "x.fa", tmp_path / "x.zarr"
+    genome.write_text(fasta(*records[:4]))
+    broken = tmp_path / "broken.fa"
+    broken.write_text(genome.read_text() + ">bad\nAC!T\n")
+    result = run("embed", broken, "-o", output, "--meta")
+    assert result.code == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.fa", "x.fa"]
+    arguments = ("embed", genome, "-o", output, "--meta", "--window", 500)
+    result = run(*arguments)
+    assert result.code == 0, result.err
+    assert zarr.open_group(str(output), mode="r")["features"].shape[0] == 1 + 2 + 7
+    result = run(*arguments)
+    assert result.code == 1
+    assert "exists already; remove it" in result.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.fa", "x.fa", "x.zarr"]
 
 
 def test_command_takes_the_model_that_fits_best(

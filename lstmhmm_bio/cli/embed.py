@@ -11,7 +11,7 @@ from .session import Progress, Source, calibration_for, input_of, note, start_an
 @click.command(cls=GroupedCommand)
 @click.argument("genome")
 @input_options
-@option("Output", "-o", "--output", required=True, metavar="FILE", help="Named .npz (NumPy) or .parquet.")
+@option("Output", "-o", "--output", required=True, metavar="FILE", help="Named .npz (NumPy), .parquet or .zarr.")
 @option(
     "Output",
     "--per",
@@ -53,7 +53,7 @@ def embed(
 
     ensure_distinct([p for p in (genome, calibration, reference) if p], [output])
     with input_of(genome) as path, OutputSet() as outputs:
-        handle = outputs.open(output)
+        target = outputs.folder(output) if output.lower().endswith(".zarr") else outputs.open(output).buffer
         source = Source(path, region, reference)
         annotator = start_annotator(
             model, source, genetic_code, threads=threads, device=device, no_cache=no_cache, quiet=quiet
@@ -61,7 +61,7 @@ def embed(
         from ..embed import Embedder
         from ..io.embeddings import embeddings_writer
 
-        writer = embeddings_writer(output, handle.buffer)
+        writer = embeddings_writer(output, target)
         annotator, tables = calibration_for(
             annotator,
             source,

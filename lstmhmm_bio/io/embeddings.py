@@ -1,4 +1,4 @@
-"""Features out: npz (NumPy) and Parquet, written as they come."""
+"""Features out: npz (NumPy), Parquet and Zarr, written as they come."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import numpy as np
 from ..embed import Chunk
 from ..errors import UsageError
 
-FORMATS = (".npz", ".parquet")
+FORMATS = (".npz", ".parquet", ".zarr")
+#: values that wait to be written together
+_WAITING = 1 << 23
 
 
 class EmbeddingsWriter(Protocol):
@@ -23,16 +25,55 @@ class EmbeddingsWriter(Protocol):
     def close(self) -> None: ...
 
 
-def embeddings_writer(path: str, handle: IO[bytes]) -> EmbeddingsWriter:
-    """The writer for a file of this name.
+def embeddings_writer(path: str, target: IO[bytes] | str) -> EmbeddingsWriter:
+    """The writer for an output of this name.
+
+    Args:
+        path: the name.
+        target: an open file; of .zarr an empty folder.
 
     Raises:
         UsageError: no such format, or it needs a package that is not installed.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = _suffix(path)
     if suffix not in FORMATS:
         raise UsageError(f"{path}: features are written as {' or '.join(FORMATS)}; name the output so")
-    return NpzWriter(handle) if suffix == ".npz" else ParquetWriter(handle)
+    if isinstance(target, str):
+        return ZarrWriter(target)
+    return NpzWriter(target) if suffix == ".npz" else ParquetWriter(target)
+
+
+def _suffix(path: str) -> str:
+    return Path(path).suffix.lower()
+
+
+def _missing(form: str, extra: str) -> UsageError:
+    return UsageError(f"{form} output needs another package; install it with: pip install 'lstmhmm-bio[{extra}]'")
+
+
+class _Waiting:
+    """Chunks that are written together."""
+
+    def __init__(self) -> None:
+        self._chunks: list[Chunk] = []
+        self._values = 0
+
+    def add(self, chunk: Chunk) -> bool:
+        """Whether enough are waiting with this one."""
+        self._chunks.append(chunk)
+        self._values += chunk.features.size
+        return self._values >= _WAITING
+
+    def take(self) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray] | None:
+        """Record, start, end and features of all rows; None if there are none."""
+        chunks, self._chunks, self._values = self._chunks, [], 0
+        if not chunks:
+            return None
+        names = [c.seqid for c in chunks for _ in range(len(c.starts))]
+        starts, ends, features = (
+            np.concatenate([getattr(c, name) for c in chunks]) for name in ("starts", "ends", "features")
+        )
+        return names, starts, ends, features
 
 
 class NpzWriter:
@@ -104,18 +145,13 @@ class ParquetWriter:
             import pyarrow
             import pyarrow.parquet
         except ImportError:
-            raise UsageError(
-                "Parquet output needs another package; install it with: pip install 'lstmhmm-bio[parquet]'"
-            ) from None
+            raise _missing("Parquet", "parquet") from None
         self._arrow, self._handle = pyarrow, handle
         self._writer: Any = None
-        self._waiting: list[Chunk] = []
-        self._values = 0
+        self._waiting = _Waiting()
 
     def write(self, chunk: Chunk) -> None:
-        self._waiting.append(chunk)
-        self._values += chunk.features.size
-        if self._values >= 1 << 23:
+        if self._waiting.add(chunk):
             self._flush()
 
     def close(self) -> None:
@@ -125,12 +161,9 @@ class ParquetWriter:
         self._writer.close()
 
     def _flush(self) -> None:
-        if not self._waiting:
-            return
-        names = [c.seqid for c in self._waiting for _ in range(len(c.starts))]
-        columns = (np.concatenate([getattr(c, name) for c in self._waiting]) for name in ("starts", "ends", "features"))
-        self._write(self._table(names, *columns))
-        self._waiting, self._values = [], 0
+        rows = self._waiting.take()
+        if rows is not None:
+            self._write(self._table(*rows))
 
     def _table(self, names: list[str], starts: np.ndarray, ends: np.ndarray, features: np.ndarray) -> Any:
         arrow = self._arrow
@@ -142,3 +175,46 @@ class ParquetWriter:
         if self._writer is None:
             self._writer = self._arrow.parquet.ParquetWriter(self._handle, table.schema)
         self._writer.write_table(table)
+
+
+class ZarrWriter:
+    """A group of the arrays of `NpzWriter`; the names of the records are its attribute ``records``.
+
+    Raises:
+        UsageError: zarr is not installed.
+    """
+
+    def __init__(self, folder: str) -> None:
+        try:
+            import zarr
+        except ImportError:
+            raise _missing("Zarr", "zarr") from None
+        self._group = zarr.open_group(folder, mode="w")
+        self._arrays: dict[str, Any] = {}
+        self._names: dict[str, int] = {}
+        self._waiting = _Waiting()
+
+    def write(self, chunk: Chunk) -> None:
+        if self._waiting.add(chunk):
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        if not self._arrays:  # no rows at all
+            self._append([], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 1), np.float32))
+        self._group.attrs["records"] = list(self._names)
+
+    def _flush(self) -> None:
+        rows = self._waiting.take()
+        if rows is not None:
+            self._append(*rows)
+
+    def _append(self, names: list[str], starts: np.ndarray, ends: np.ndarray, features: np.ndarray) -> None:
+        record = np.array([self._names.setdefault(name, len(self._names)) for name in names], np.int32)
+        for name, values in {"features": features, "record": record, "start": starts, "end": ends}.items():
+            if name not in self._arrays:
+                shape, chunk = values.shape[1:], max(1, _WAITING // 8 // max(values[:1].size, 1))
+                self._arrays[name] = self._group.create_array(
+                    name, shape=(0, *shape), chunks=(chunk, *shape), dtype=values.dtype
+                )
+            self._arrays[name].append(values)

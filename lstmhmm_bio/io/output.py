@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -77,6 +78,28 @@ class OutputSet:
         self._handles.append(handle)
         return handle
 
+    def folder(self, path: str) -> str:
+        """A new folder to write into, which gets its name with the other outputs.
+
+        Raises:
+            OutputError: it cannot be made, or there is something of that name: a folder cannot be replaced at once.
+        """
+        target = os.path.realpath(path)
+        if os.path.lexists(target):
+            raise OutputError(f"{path} cannot be written: it exists already; remove it or choose another path")
+        temporary = self._temporary(target)
+        try:
+            os.mkdir(temporary)
+        except OSError as error:
+            raise output_error(path, error) from error
+        return temporary
+
+    def _temporary(self, target: str) -> str:
+        """A name beside the target; noted first, so that no interrupt can leave it behind."""
+        temporary = os.path.join(os.path.dirname(target), f".lstmhmm-{os.getpid()}-{uuid4().hex[:8]}.tmp")
+        self._renames.append((temporary, target))
+        return temporary
+
     def _open_raw(self, path: str) -> _CheckedFile:
         try:
             old = os.stat(path)
@@ -89,8 +112,7 @@ class OutputSet:
         target = os.path.realpath(path)  # write through a symbolic link as the shell does
         if old and not os.access(target, os.W_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        temporary = os.path.join(os.path.dirname(target), f".lstmhmm-{os.getpid()}-{uuid4().hex[:8]}.tmp")
-        self._renames.append((temporary, target))  # first, so that no interrupt can leave the file behind
+        temporary = self._temporary(target)
         raw = _CheckedFile(temporary, "xb", shown=path)
         if old:
             os.chmod(temporary, stat.S_IMODE(old.st_mode))
@@ -127,6 +149,8 @@ class OutputSet:
                 with suppress(OSError, OutputError):  # the first error is the one to report
                     handle.close()
         for temporary, _ in self._renames:
+            if os.path.isdir(temporary):
+                shutil.rmtree(temporary, ignore_errors=True)
             with suppress(OSError):
                 os.remove(temporary)
 

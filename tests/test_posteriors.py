@@ -22,10 +22,10 @@ def grouped(graph: Graph, scores: Scores, emissions: np.ndarray, lengths: np.nda
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize(("spread", "masked"), [(0.1, 0.0), (1.0, 0.05), (10.0, 0.0)])
+@pytest.mark.parametrize(("spread", "masked"), [(0.1, 0.0), (1.0, 0.02), (10.0, 0.0)])
 def test_equal_to_log_space(seed: int, spread: float, masked: float) -> None:
     rng = np.random.default_rng(seed)
-    graph = oracle.random_graph(rng, 2 + seed % 5)
+    graph = oracle.random_graph(rng, 3 + seed % 4)
     scores = oracle.random_scores(rng, graph)
     emissions = spread * oracle.random_emissions(rng, len(LENGTHS), 60, len(graph.states), masked=masked)
     groups = rng.random((3, len(graph.states))) < 0.5

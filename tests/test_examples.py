@@ -42,6 +42,13 @@ def test_annotate(genome: list[Path], capsys: pytest.CaptureFixture[str], monkey
     assert all(int(row[1]) < int(row[2]) and float(row[5]) >= 0.99 for row in rows)
 
 
+def test_segment(genome: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [line.split("\t") for line in example("segment_api.py", genome[:1], capsys, monkeypatch).splitlines()]
+    assert {"intergenic", "CDS(+)", "CDS(-)"} <= {row[3] for row in rows}
+    assert [row[1] for row in rows] == ["0", *(row[2] for row in rows[:-1])]
+    assert rows[-1][2] == "30000"
+
+
 def test_score(genome: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     *rows, last = example("score_api.py", genome[:1], capsys, monkeypatch).splitlines()
     values = [float(row.split("\t")[3]) for row in rows]

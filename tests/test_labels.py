@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from command import fasta, run, small_batches
+from command import REPOSITORY, fasta, run, small_batches
 from tiny import NETWORK, random_counts, random_model, random_params
 
 from lstmhmm_bio.calibration import Calibration
@@ -207,6 +210,19 @@ def test_a_model_of_labels_from_end_to_end(trained, tmp_path):
     assert (found == truth).mean() > 0.93
     assert {r[0] for r in rows} == {record.id, "short"}
     assert len({r[8] for r in rows}) == 3
+
+
+def test_the_example(trained, tmp_path):
+    genome = tmp_path / "g.fa"
+    genome.write_text(fasta(simulated(9, 3000)[0]))
+    command = [sys.executable, REPOSITORY / "examples" / "labels_api.py", trained[0], genome]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "LSTMHMM_CACHE": str(tmp_path)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    for strand in "+-":
+        mine = [row for row in rows if row[4] == strand]
+        assert [row[1] for row in mine] == ["0", *(row[2] for row in mine[:-1])]
+    assert {row[3] for row in rows} <= {"none", "gc", "purine"}
 
 
 def test_a_model_of_labels_is_no_gene_model(trained, tmp_path):

@@ -19,7 +19,7 @@ from .features import Record
 from .hmm.grammars.labels import Labels
 from .metagenome import AnyCalibration
 from .model import Model
-from .parts import by_record
+from .parts import Part, by_record
 from .scoring import Scorer, Tracks
 from .segments import Runs, Segment, joined, runs_of, segments_of
 
@@ -49,11 +49,14 @@ class Labeller(Annotator):
             calibration: of the genome or metagenome that they belong to, for labels that have codon tables; else None.
         """
         strands = "." if self.labels.symmetric else "+-"
-        runs = (
-            (part, [_runs(decoded, row, part.inner) for row in range(len(strands))])
-            for part, decoded in self.decode(records, calibration)
-        )
-        for record, found in by_record(runs):
+
+        def runs() -> Iterator[tuple[Part, list[Runs]]]:
+            for part, decoded in self.decode(records, calibration):
+                of_part = [_runs(decoded, row, part.inner) for row in range(len(strands))]
+                del decoded  # before the next is decoded
+                yield part, of_part
+
+        for record, found in by_record(runs()):
             by_strand = zip(*(of_part for _, of_part in found), strict=True)
             segments = [
                 s

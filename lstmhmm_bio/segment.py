@@ -7,7 +7,7 @@ as ``CDS(+)/CDS(-)``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .decoding import Decoded
 from .features import INTRON, Region
 from .hmm.grammars import bacteria
+from .parts import Part
 from .segments import Runs, joined, runs_of, segments_of
 
 
@@ -24,6 +25,14 @@ def label_runs(decoded: Decoded, inner: slice) -> Runs:
     # the strands are decoded apart, so their posteriors multiply
     both = posterior[0].astype(np.float64) * posterior[1]
     return runs_of((4 * number[0] + number[1])[inner], both[inner])
+
+
+def runs_of_parts(decoded: Iterable[tuple[Part, Decoded]]) -> Iterator[tuple[Part, Runs]]:
+    """`label_runs` of parts of records, as they are decoded."""
+    for part, piece in decoded:
+        found = label_runs(piece, part.inner)
+        del piece  # before the next is decoded
+        yield part, found
 
 
 def regions(pieces: Iterable[Runs]) -> list[Region]:

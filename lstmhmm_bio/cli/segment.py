@@ -170,12 +170,12 @@ def _by_genes(
             quiet=quiet,
         )
         from ..parts import by_record
-        from ..segment import label_runs, regions
+        from ..segment import regions, runs_of_parts
 
         writer = RegionsWriter(handle, provenance=provenance(annotator))
         with Progress("segment", quiet=quiet) as progress:
             decoded = annotator.decode(progress.over(source.records()), tables)
-            for record, found in by_record((part, label_runs(piece, part.inner)) for part, piece in decoded):
+            for record, found in by_record(runs_of_parts(decoded)):
                 writer.write(record.id, regions(runs for _, runs in found))
 
 

@@ -1,11 +1,11 @@
-"""Peak memory of `lstmhmm annotate`, `score` and `embed`, all processes together, on inputs of extreme shapes.
+"""Peak memory of `annotate`, `segment`, `score` and `embed`, all processes together, on inputs of extreme shapes.
 
-    python benchmarks/memory.py [--scale 1] [--shape record|contigs|reads|score|embed ...]
+    python benchmarks/memory.py [--scale 1] [--shape record|contigs|reads|segment|score|embed ...]
 
 Shapes: one record of 300 Mb, 200,000 contigs of 1 kb, two million reads of 150 bases in a BAM; the record also for
-`score` and `embed`. `--scale 0.01` makes each a hundredth as large, to try. The inputs are random sequence, drawn as
-they are written: memory does not depend on what the bases say, apart from the genes found. Resident memory of the run
-and its children is summed ten times a second. Writes docs/memory.md.
+`segment`, `score` and `embed`. `--scale 0.01` makes each a hundredth as large, to try. The inputs are random sequence,
+drawn as they are written: memory does not depend on what the bases say, apart from the genes found. Resident memory of
+the run and its children is summed ten times a second. Writes docs/memory.md.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def write_reads(path: Path, count: int) -> None:
 SHAPES = {
     "record": Shape("1 record of {:,} bases", 300_000_000, ".fa", write_record),
     "contigs": Shape("{:,} contigs of 1,000 bases", 200_000, ".fa", write_contigs),
+    "segment": Shape("1 record of {:,} bases, `segment`", 300_000_000, ".fa", write_record, "segment", "out.bed"),
     "score": Shape("1 record of {:,} bases, `score`", 300_000_000, ".fa", write_record, "score", "out.bedgraph"),
     "embed": Shape("1 record of {:,} bases, `embed`", 300_000_000, ".fa", write_record, "embed", "out.npz"),
     "reads": Shape("{:,} reads of 150 bases, BAM", 2_000_000, ".bam", write_reads),

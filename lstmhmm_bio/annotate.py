@@ -168,12 +168,8 @@ class Annotator:
         hexamers = sum((cal.background_counts(piece.codes) for piece in pieces), np.zeros(cal.HEXAMERS, np.float32))
         composition = float(hexamers @ np.log(self.model.prior.at(gc).background)) / max(float(hexamers.sum()), 1)
         total = sum(
-            float(
-                log_partitions(
-                    [part.piece for part in group], tracks, self.code, self.model.grammar, self._weights
-                ).sum()
-            )
-            for group, tracks in self._scored(map(whole, pieces), calibration)
+            float(log_partitions(group, tracks, self.code, self.model.grammar, self._weights).sum())
+            for _, group, tracks in self._scored(map(whole, pieces), calibration)
         )
         return 1000 * composition, 1000 * total / max(sum(map(len, pieces)), 1)
 
@@ -219,35 +215,36 @@ class Annotator:
     ) -> Iterator[tuple[Part, Decoded]]:
         """`decode`; with `unrolled` the circular ones of the records are."""
         weights = self._support_weights() if evidence else None
-        for group, tracks in self._scored((part for record in records for part in parts_of(record)), calibration):
+        parts = (part for record in records for part in parts_of(record))
+        for group, pieces, tracks in self._scored(parts, calibration):
             if evidence and weights:
-                for part, scores in zip(group, tracks, strict=True):
-                    piece = part.piece
+                for part, piece, scores in zip(group, pieces, tracks, strict=True):
                     around = AROUND if unrolled and piece.circular and len(piece) else 0
                     seen = evidence
                     if piece is not part.record:
                         seen = evidence.within(piece.id, part.start, part.start + len(piece), name=piece.id)
                     seen.add_to(piece, scores, self.model.config.sites, weights, around=around)
-            decoded = decode_records(
-                [part.piece for part in group], tracks, self.code, self.model.grammar, self._weights
-            )
+            decoded = decode_records(pieces, tracks, self.code, self.model.grammar, self._weights)
             yield from zip(group, decoded, strict=True)
-            del group, tracks, decoded  # before the next are scored
+            del tracks, decoded  # before the next are scored
 
     def _first_pass(self, sample: Iterable[Record], calibration: AnyCalibration) -> Iterator[tuple[Record, list[Gene]]]:
         """Genes of a sample, by the grammar that posteriors are computed with: it is the faster one."""
         grammar = self.model.grammar.smaller
         weights = Weights.of(grammar, self.model.params.transitions)
-        for group, tracks in self._scored(map(whole, sample), calibration):
-            pieces = [part.piece for part in group]
+        for _, pieces, tracks in self._scored(map(whole, sample), calibration):
             for decoded in decode_records(pieces, tracks, self.code, grammar, weights):
                 yield decoded.record, genes_of(decoded, self.code)
-            del group, tracks
+            del tracks
 
-    def _scored(self, parts: Iterable[Part], calibration: AnyCalibration) -> Iterator[tuple[list[Part], list[Tracks]]]:
+    def _scored(
+        self, parts: Iterable[Part], calibration: AnyCalibration
+    ) -> Iterator[tuple[list[Part], list[Record], list[Tracks]]]:
+        """Groups of parts, their pieces and the scores of these."""
         tables_of = tables_by_record(calibration, self.model.prior, self.code.number)
         for group in _groups(parts):
-            yield group, self._scorer([part.piece for part in group], tables_of)
+            pieces = [part.piece for part in group]
+            yield group, pieces, self._scorer(pieces, tables_of)
 
     def _support_weights(self) -> SupportWeights:
         if "evidence" not in self.model.card:

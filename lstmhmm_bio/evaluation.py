@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .io.derived import union
 from .io.reference import Transcript, read_reference
 from .sequence import UNKNOWN, Codes, codon_index, kmer_indices, reverse_complement
 
@@ -367,11 +368,11 @@ class Coverage:
         segments: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for t in transcripts:
             segments[t.seqid, t.strand] += t.segments
-        self._unions = {key: _union(np.array(of_key)) for key, of_key in segments.items()}
+        self._unions = {key: union(of_key) for key, of_key in segments.items()}
         # the number of covered bases before a coordinate is piecewise linear: rising on the union, level between
         self._counts = {
-            key: np.stack([np.zeros(len(union), np.int64), union[:, 1] - union[:, 0]], 1).ravel().cumsum()
-            for key, union in self._unions.items()
+            key: np.stack([np.zeros(len(spans), np.int64), spans[:, 1] - spans[:, 0]], 1).ravel().cumsum()
+            for key, spans in self._unions.items()
         }
 
     @property
@@ -385,22 +386,13 @@ class Coverage:
 
     def common(self, other: Coverage) -> int:
         """Bases that both cover."""
-        return sum(self._within(key, union) for key, union in other._unions.items())
+        return sum(self._within(key, spans) for key, spans in other._unions.items())
 
     def _within(self, key: tuple[str, str], disjoint: NDArray[np.int64]) -> int:
         if key not in self._unions:
             return 0
         before = np.interp(disjoint, self._unions[key].ravel(), self._counts[key])
         return round(float((before[:, 1] - before[:, 0]).sum()))
-
-
-def _union(segments: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Disjoint, ascending intervals [number, 2] that cover the same positions, none touching the next."""
-    segments = segments[np.argsort(segments[:, 0])]
-    reach = np.maximum.accumulate(segments[:, 1])
-    first = np.concatenate([[True], segments[1:, 0] > reach[:-1]])
-    last = np.concatenate([first[1:], [True]])
-    return np.stack([segments[first, 0], reach[last]], 1)
 
 
 def _stop(t: Transcript) -> tuple[str, str, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .features import Annotation
-from .io.derived import on_record
+from .io.derived import on_record, union
 from .sequence import base_counts
 
 #: judge only what is long enough to judge, in bases
@@ -65,7 +65,7 @@ class Summary:
         self.records += 1
         self.bases += length
         self.unknown += int(base_counts(annotation.record.codes)[4])
-        self.coding += _covered(segments)
+        self.coding += int(np.diff(union(segments)).sum())
 
     @property
     def density(self) -> float:
@@ -118,10 +118,3 @@ class Summary:
                 "the wrong --genetic-code, or poor sequence?"
             ]
         return []
-
-
-def _covered(segments: list[tuple[int, int]]) -> int:
-    """Bases in at least one of some segments."""
-    starts, ends = np.array(sorted(segments), np.int64).reshape(-1, 2).T
-    before = np.concatenate([[0], np.maximum.accumulate(ends)])
-    return int(np.maximum(before[1:] - np.maximum(before[:-1], starts), 0).sum())

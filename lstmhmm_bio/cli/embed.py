@@ -50,16 +50,16 @@ def embed(
     lstmhmm embed genome.fa --per window --window 1000 -o features.npz
     """  # noqa: D301  (the escape is Click's: no re-wrapping)
     from ..io import OutputSet, ensure_distinct
+    from ..io.embeddings import embeddings_writer, open_embeddings
 
     ensure_distinct([p for p in (genome, calibration, reference) if p], [output])
     with input_of(genome) as path, OutputSet() as outputs:
-        target = outputs.folder(output) if output.lower().endswith(".zarr") else outputs.open(output).buffer
+        target = open_embeddings(output, outputs)
         source = Source(path, region, reference)
         annotator = start_annotator(
             model, source, genetic_code, threads=threads, device=device, no_cache=no_cache, quiet=quiet
         )
         from ..embed import Embedder
-        from ..io.embeddings import embeddings_writer
 
         writer = embeddings_writer(output, target)
         annotator, tables = calibration_for(

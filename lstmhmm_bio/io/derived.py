@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..features import Annotation, Gene, ProteinDomain, Record
 from ..sequence import Codes, GeneticCode, reverse_complement
@@ -89,6 +90,15 @@ def cut_at_origin(spans: Iterable[Span], length: int) -> list[Span]:
         for start, end in spans
         for part in ([(start, length), (length, end)] if start < length < end else [(start, end)])
     ]
+
+
+def union(spans: Sequence[Span]) -> NDArray[np.int64]:
+    """Disjoint, ascending spans [number, 2] that cover the same bases, none touching the next."""
+    ascending = np.array(sorted(spans), np.int64).reshape(-1, 2)
+    starts, reach = ascending[:, 0], np.maximum.accumulate(ascending[:, 1])
+    apart = starts[1:] > reach[:-1]
+    edge = np.ones(min(len(spans), 1), bool)
+    return np.stack([starts[np.concatenate([edge, apart])], reach[np.concatenate([apart, edge])]], 1)
 
 
 def wrap(span: Span, length: int) -> Span:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..embed import Chunk
 from ..errors import UsageError
+from .output import OutputSet
+
+if TYPE_CHECKING:
+    from ..embed import Chunk
 
 FORMATS = (".npz", ".parquet", ".zarr")
 #: values that wait to be written together
@@ -25,12 +29,21 @@ class EmbeddingsWriter(Protocol):
     def close(self) -> None: ...
 
 
+def open_embeddings(path: str, outputs: OutputSet) -> IO[bytes] | str:
+    """What the writer for an output of this name writes to: a file, or of .zarr an empty folder.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    return outputs.folder(path) if _suffix(path) == ".zarr" else outputs.open(path).buffer
+
+
 def embeddings_writer(path: str, target: IO[bytes] | str) -> EmbeddingsWriter:
     """The writer for an output of this name.
 
     Args:
         path: the name.
-        target: an open file; of .zarr an empty folder.
+        target: from `open_embeddings`.
 
     Raises:
         UsageError: no such format, or it needs a package that is not installed.
@@ -49,31 +62,6 @@ def _suffix(path: str) -> str:
 
 def _missing(form: str, extra: str) -> UsageError:
     return UsageError(f"{form} output needs another package; install it with: pip install 'lstmhmm-bio[{extra}]'")
-
-
-class _Waiting:
-    """Chunks that are written together."""
-
-    def __init__(self) -> None:
-        self._chunks: list[Chunk] = []
-        self._values = 0
-
-    def add(self, chunk: Chunk) -> bool:
-        """Whether enough are waiting with this one."""
-        self._chunks.append(chunk)
-        self._values += chunk.features.size
-        return self._values >= _WAITING
-
-    def take(self) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray] | None:
-        """Record, start, end and features of all rows; None if there are none."""
-        chunks, self._chunks, self._values = self._chunks, [], 0
-        if not chunks:
-            return None
-        names = [c.seqid for c in chunks for _ in range(len(c.starts))]
-        starts, ends, features = (
-            np.concatenate([getattr(c, name) for c in chunks]) for name in ("starts", "ends", "features")
-        )
-        return names, starts, ends, features
 
 
 class NpzWriter:
@@ -133,7 +121,39 @@ class _Column:
         self._file.close()
 
 
-class ParquetWriter:
+class _InBlocks(ABC):
+    """Writes the rows of many chunks together."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Chunk] = []
+        self._values = 0
+        self._empty = True
+
+    def write(self, chunk: Chunk) -> None:
+        self._waiting.append(chunk)
+        self._values += chunk.features.size
+        if self._values >= _WAITING:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        if self._empty:
+            self._append([], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 1), np.float32))
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        names = [c.seqid for c in self._waiting for _ in range(len(c.starts))]
+        columns = (np.concatenate([getattr(c, name) for c in self._waiting]) for name in ("starts", "ends", "features"))
+        self._append(names, *columns)
+        self._waiting, self._values, self._empty = [], 0, False
+
+    @abstractmethod
+    def _append(self, names: list[str], starts: np.ndarray, ends: np.ndarray, features: np.ndarray) -> None:
+        """Writes rows: their records, places and features."""
+
+
+class ParquetWriter(_InBlocks):
     """Columns ``record``, ``start``, ``end`` and ``features`` (a list of fixed size).
 
     Raises:
@@ -141,6 +161,7 @@ class ParquetWriter:
     """
 
     def __init__(self, handle: IO[bytes]) -> None:
+        super().__init__()
         try:
             import pyarrow
             import pyarrow.parquet
@@ -148,36 +169,22 @@ class ParquetWriter:
             raise _missing("Parquet", "parquet") from None
         self._arrow, self._handle = pyarrow, handle
         self._writer: Any = None
-        self._waiting = _Waiting()
-
-    def write(self, chunk: Chunk) -> None:
-        if self._waiting.add(chunk):
-            self._flush()
 
     def close(self) -> None:
-        self._flush()
-        if self._writer is None:  # no rows at all
-            self._write(self._table([], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 1), np.float32)))
+        super().close()
         self._writer.close()
 
-    def _flush(self) -> None:
-        rows = self._waiting.take()
-        if rows is not None:
-            self._write(self._table(*rows))
-
-    def _table(self, names: list[str], starts: np.ndarray, ends: np.ndarray, features: np.ndarray) -> Any:
+    def _append(self, names: list[str], starts: np.ndarray, ends: np.ndarray, features: np.ndarray) -> None:
         arrow = self._arrow
         values = arrow.FixedSizeListArray.from_arrays(arrow.array(features.reshape(-1)), features.shape[1])
         columns = {"record": arrow.array(names, arrow.string()), "start": starts, "end": ends, "features": values}
-        return arrow.table(columns)
-
-    def _write(self, table: Any) -> None:
+        table = arrow.table(columns)
         if self._writer is None:
-            self._writer = self._arrow.parquet.ParquetWriter(self._handle, table.schema)
+            self._writer = arrow.parquet.ParquetWriter(self._handle, table.schema)
         self._writer.write_table(table)
 
 
-class ZarrWriter:
+class ZarrWriter(_InBlocks):
     """A group of the arrays of `NpzWriter`; the names of the records are its attribute ``records``.
 
     Raises:
@@ -185,6 +192,7 @@ class ZarrWriter:
     """
 
     def __init__(self, folder: str) -> None:
+        super().__init__()
         try:
             import zarr
         except ImportError:
@@ -192,22 +200,10 @@ class ZarrWriter:
         self._group = zarr.open_group(folder, mode="w")
         self._arrays: dict[str, Any] = {}
         self._names: dict[str, int] = {}
-        self._waiting = _Waiting()
-
-    def write(self, chunk: Chunk) -> None:
-        if self._waiting.add(chunk):
-            self._flush()
 
     def close(self) -> None:
-        self._flush()
-        if not self._arrays:  # no rows at all
-            self._append([], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 1), np.float32))
+        super().close()
         self._group.attrs["records"] = list(self._names)
-
-    def _flush(self) -> None:
-        rows = self._waiting.take()
-        if rows is not None:
-            self._append(*rows)
 
     def _append(self, names: list[str], starts: np.ndarray, ends: np.ndarray, features: np.ndarray) -> None:
         record = np.array([self._names.setdefault(name, len(self._names)) for name in names], np.int32)

@@ -38,7 +38,7 @@ from lstmhmm_bio.training.dataset import (
     unpack,
 )
 from lstmhmm_bio.training.labelling import NEAR, Doubtful, load_genome
-from lstmhmm_bio.training.loop import CHECKPOINT, Progress, TrainingConfig, train
+from lstmhmm_bio.training.loop import CHECKPOINT, Inputs, Progress, TrainingConfig, init_state, train, train_step
 from lstmhmm_bio.training.losses import framewise, sequence_discriminative, sitewise
 from lstmhmm_bio.training.sheet import SheetRow, read_sheet
 from lstmhmm_bio.training.train import _grammar_settings, _load_all, _spans_of_genes, fit
@@ -707,3 +707,39 @@ def test_fine_tuning_needs_a_model(tmp_path: Path) -> None:
             window=600,
             start_from="weasel",
         )
+
+
+def test_two_devices_share_a_step(sampler: WindowSampler) -> None:
+    batch, number = sampler.draw(np.random.default_rng(0))
+    half = BATCH // 2
+    allowed = batch.allowed.reshape(2, BATCH, WINDOW)
+    # both halves are the same windows, so that the mean of their mean losses is that of all
+    twice = Inputs(
+        np.concatenate([batch.codes[:half]] * 2),
+        np.concatenate([allowed[:, :half]] * 2, axis=1),
+        np.concatenate([batch.lengths[:half]] * 2),
+        jax.tree.map(lambda x: np.concatenate([x[:half]] * 2), batch.tables),
+    )
+    config = TrainingConfig(**TRAINING)
+    code = CodeMasks.of(GeneticCode.from_number(number, GRAMMAR.start_codons))
+    states, losses = zip(
+        *(
+            train_step(
+                init_state(NETWORK, GRAMMAR, config, None),
+                twice,
+                code,
+                network=NETWORK,
+                grammar=GRAMMAR,
+                config=config,
+                with_crf=True,
+                devices=devices,
+            )
+            for devices in (1, 2)
+        ),
+        strict=True,
+    )
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    one, two = (jax.tree.leaves(s.optimiser) for s in states)
+    assert max(np.abs(x).max() for x in one) > 1e-3
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)

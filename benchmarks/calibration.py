@@ -18,6 +18,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,33 @@ def main() -> None:
     arguments.output.write_text(report(rows, arguments.model), "utf-8")
 
 
+class Calls(NamedTuple):
+    """Genes found on one genome.
+
+    Attributes:
+        scores: [genes, 2] of gene and start.
+        right: [genes, 2] bool, stop and start.
+        lengths: [genes] bases.
+        whole: [genes] bool, not cut by a record's end.
+    """
+
+    scores: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    lengths: NDArray[np.float64]
+    whole: NDArray[np.bool_]
+
+
 def judge(folder: Path, model: str) -> tuple[Figures, Figures]:
     """Figures of the stops and of the starts of one genome."""
+    calls = calls_of(folder, model)
+    ends = calls.right[:, 0]
+    return figures(calls.scores[:, 0], ends), figures(calls.scores[ends, 1], calls.right[ends, 1])
+
+
+def calls_of(folder: Path, model: str, *, posteriors: bool = False) -> Calls:
+    """What a model finds on one genome, with its scores or with the posteriors that these are made of."""
+    from dataclasses import replace
+
     from lstmhmm_bio.annotate import Annotator
     from lstmhmm_bio.evaluation import evaluate_files
     from lstmhmm_bio.io import Gff3Writer, open_output, read_records
@@ -58,11 +84,12 @@ def judge(folder: Path, model: str) -> tuple[Figures, Figures]:
     from lstmhmm_bio.model import load_model
 
     fasta = str(folder / "genome.fa.gz")
-    annotator = Annotator(
-        load_model(model), genetic_code=common_code(read_transcripts(folder / "annotation.gff3.gz")) or 11
-    )
+    loaded = load_model(model)
+    if posteriors:
+        loaded = replace(loaded, card={k: v for k, v in loaded.card.items() if k != "confidence"})
+    annotator = Annotator(loaded, genetic_code=common_code(read_transcripts(folder / "annotation.gff3.gz")) or 11)
     calibration = annotator.calibrate(read_records(fasta))
-    scores = {}
+    genes = {}
     with tempfile.TemporaryDirectory() as temporary:
         prediction = f"{temporary}/genes.gff3"
         with open_output(prediction) as handle:
@@ -70,13 +97,15 @@ def judge(folder: Path, model: str) -> tuple[Figures, Figures]:
             for annotation in annotator.annotate(read_records(fasta), calibration):
                 writer.write(annotation)
                 for g in annotation.genes:
-                    stop = g.end if g.strand == "+" else g.start
-                    scores[annotation.record.id, g.strand, stop] = g.score, g.start_score
+                    genes[annotation.record.id, g.strand, g.end if g.strand == "+" else g.start] = g
         calls = evaluate_files(folder / "annotation.gff3.gz", prediction, genome=fasta).calls
-    found = np.array([scores[c.seqid, c.strand, c.stop] for c in calls])
-    right = np.array([(c.right_stop, c.right_start) for c in calls])
-    ends = right[:, 0]
-    return figures(found[:, 0], right[:, 0]), figures(found[ends, 1], right[ends, 1])
+    found = [genes[c.seqid, c.strand, c.stop] for c in calls]
+    return Calls(
+        np.array([(g.score, g.start_score) for g in found]),
+        np.array([(c.right_stop, c.right_start) for c in calls]),
+        np.array([g.length for g in found], float),
+        np.array([g.has_start and g.has_stop for g in found]),
+    )
 
 
 def figures(score: NDArray[np.float64], right: NDArray[np.bool_]) -> Figures:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from . import calibration as cal
 from . import genetic_code as code_of_genes
 from .calibration import Calibration, Counts
+from .confidence import Confidence
 from .decoding import Decoded, Weights, decode_records, log_partitions
 from .errors import UsageError
 from .evidence import IntronEvidence, SupportWeights
@@ -259,6 +260,7 @@ class Annotator:
         A circular record has no ends: a gene over its origin is one gene, with an end beyond the record's length.
         """
         originals: deque[Record] = deque()
+        confidence = Confidence.from_card(self.model.card)
 
         def unrolled() -> Iterator[Record]:
             for record in records:
@@ -279,6 +281,8 @@ class Annotator:
             genes = joined_genes([(part, of_part) for part, (of_part, _) in in_parts])
             if record.circular:
                 genes = _rolled_up(genes, len(record))
+            if confidence:
+                genes = [confidence.of(gene) for gene in genes]
             kept = (g for g in genes if self._long_enough(g) and g.score >= self.min_score)
             if evidence:
                 kept = (_with_support(g, evidence, len(record)) for g in kept)

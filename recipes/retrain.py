@@ -105,6 +105,8 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
     if "adjust" in recipe:
         params = _adjusted(params, **recipe["adjust"])
         said["adjustment"] = recipe["adjust"] | {"chosen_on": "the validation genomes"}
+    if "confidence" in recipe:
+        said["confidence"] = recipe["confidence"]
     if recipe["kind"] == "eukaryote":
         said["evidence"] = recipes["evidence"]
     order = (
@@ -113,6 +115,7 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
         "genetic_codes",
         GENES_AT_HOME,
         "adjustment",
+        "confidence",
         "grammar",
         "evidence",
         "training",

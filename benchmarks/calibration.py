@@ -73,10 +73,8 @@ def judge(folder: Path, model: str) -> tuple[Figures, Figures]:
     return figures(calls.scores[:, 0], ends), figures(calls.scores[ends, 1], calls.right[ends, 1])
 
 
-def calls_of(folder: Path, model: str, *, posteriors: bool = False) -> Calls:
-    """What a model finds on one genome, with its scores or with the posteriors that these are made of."""
-    from dataclasses import replace
-
+def calls_of(folder: Path, model: str) -> Calls:
+    """What a model finds on one genome."""
     from lstmhmm_bio.annotate import Annotator
     from lstmhmm_bio.evaluation import evaluate_files
     from lstmhmm_bio.io import Gff3Writer, open_output, read_records
@@ -84,10 +82,9 @@ def calls_of(folder: Path, model: str, *, posteriors: bool = False) -> Calls:
     from lstmhmm_bio.model import load_model
 
     fasta = str(folder / "genome.fa.gz")
-    loaded = load_model(model)
-    if posteriors:
-        loaded = replace(loaded, card={k: v for k, v in loaded.card.items() if k != "confidence"})
-    annotator = Annotator(loaded, genetic_code=common_code(read_transcripts(folder / "annotation.gff3.gz")) or 11)
+    annotator = Annotator(
+        load_model(model), genetic_code=common_code(read_transcripts(folder / "annotation.gff3.gz")) or 11
+    )
     calibration = annotator.calibrate(read_records(fasta))
     genes = {}
     with tempfile.TemporaryDirectory() as temporary:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from lstmhmm_bio import runtime
-from lstmhmm_bio.confidence import USUAL_LENGTH, logit
+from lstmhmm_bio.confidence import USUAL_LENGTH, Confidence, logit
+from lstmhmm_bio.model import read_card
 
 #: genomes with fewer genes say little
 FEWEST = 300
@@ -31,8 +32,12 @@ def main() -> None:
     parser.add_argument("model", help="path of its card")
     parser.add_argument("genomes", type=Path, nargs="+")
     arguments = parser.parse_args()
+    if Confidence.from_card(read_card(arguments.model)):
+        parser.error(
+            f"{arguments.model}: its scores are calibrated already; this needs the posteriors of a model without"
+        )
     runtime.configure(0, "cpu")
-    calls = [calls_of(folder, arguments.model, posteriors=True) for folder in arguments.genomes]
+    calls = [calls_of(folder, arguments.model) for folder in arguments.genomes]
     calls = [c for c in calls if len(c.right) >= FEWEST]
     print("[confidence]")
     for kind, name in enumerate(("gene", "start")):

@@ -86,7 +86,7 @@ class Annotator:
         model: from `load_model`.
         genetic_code: NCBI table number (default: the model's usual one).
         min_length: shortest gene reported, bases; partial genes may be a third shorter.
-        min_score: lowest posterior probability of a gene reported.
+        min_score: lowest score of a gene reported.
         alternative_starts: report the other likely start codons of each bacterial gene.
         coding: give the probability that each base is coding.
     """

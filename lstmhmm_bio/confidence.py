@@ -34,8 +34,10 @@ class Confidence:
     @staticmethod
     def from_card(card: dict[str, Any]) -> Confidence | None:
         """Of a model's card; None if it has none."""
-        said = card.get("confidence")
-        return said and Confidence(tuple(said["gene"]), tuple(said["start"]))
+        if "confidence" not in card:
+            return None
+        said = card["confidence"]
+        return Confidence(tuple(said["gene"]), tuple(said["start"]))
 
     def of(self, gene: Gene) -> Gene:
         """The gene with calibrated scores; alternative starts share what its start leaves over.

@@ -66,10 +66,10 @@ class Gene:
         start, end: 0-based half-open, from the first to the last whole codon inside the record. On a circular record
             a gene over the origin has `start` in the record and `end` beyond its length.
         strand: "+" or "-".
-        score: posterior probability in [0, 1] that the gene is real (that its stop, or for a gene without one its
+        score: probability in [0, 1] that the gene is real (that its stop, or for a gene without one its
             reading frame at the record's end, is right).
         partial_left, partial_right: it runs off the record's left (position 0) or right end.
-        start_score: posterior probability in [0, 1] that its start is right, given the gene; nan without a start.
+        start_score: probability in [0, 1] that its start is right, given the gene; nan without a start.
         start_codon: e.g. "ATG"; "" if the 5' end is off the record.
         genetic_code: NCBI table number.
         introns: (start, end) 0-based half-open, ascending.

@@ -46,9 +46,8 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
         card = here / f"{name}.toml"
         if not card.exists():
             print(f"{name}, stage {number} of {len(recipe['stage'])}: {stage['what']}")
-            chosen = stage.get("sets", recipe["sets"])
             fit(
-                _sheet(chosen, data),
+                _sheet(sets_of(recipe, stage), data),
                 [],
                 here,
                 name=name,
@@ -63,6 +62,11 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
             )
         start = str(card)
     return _finish(name, recipe, recipes, data, Path(str(start)), folder / name)
+
+
+def sets_of(recipe: dict[str, Any], stage: dict[str, Any]) -> list[str]:
+    """Patterns of the sets that a stage trains on: the recipe's but those that the stage leaves out."""
+    return [*recipe["sets"], *(f"!{pattern}" for pattern in stage.get("without", []))]
 
 
 def _start(recipe: dict[str, Any], recipes: dict[str, Any], data: Path, folder: Path) -> str | None:

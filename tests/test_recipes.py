@@ -36,7 +36,7 @@ def test_a_recipe_asks_for_what_there_is(name: str, retrain: ModuleType, tmp_pat
     settings = {f.name for f in fields(TrainingConfig)}
     for stage in recipe["stage"]:
         assert stage["training"].keys() <= settings
-        rows = retrain._sheet(stage.get("sets", recipe["sets"]), tmp_path)
+        rows = retrain._sheet(retrain.sets_of(recipe, stage), tmp_path)
         assert rows
         assert all(row.fasta.parent.name == row.name for row in rows)
 

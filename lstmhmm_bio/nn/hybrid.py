@@ -104,7 +104,10 @@ def score_windows(
     columns = []
     for name in config.sites:
         here = (marks & grammar.site_marks[name]) != 0
-        columns.append(site_scores(params.network.sites[name], SITES[name], s.codes, both, features, classes, here))
+        site = params.network.sites[name]
+        columns.append(
+            site_scores(site, SITES[name], config.candidates, s.codes, both, features, classes, here)
+        )
     sites = jnp.stack(columns, -1) if columns else jnp.zeros((rows, time, 0))
     if params.borders is not None:
         found = border_scores(params.borders, s.codes)

@@ -31,25 +31,34 @@ class NetworkConfig:
 
     Attributes:
         stride: bases per LSTM step, a multiple of 3.
-        stem: width of the convolution (3 steps wide) before the LSTM.
+        reach: bases that the convolution before the LSTM sees beyond both ends of a step, at most a step's.
+        stem: width of that convolution.
         hidden: LSTM units per direction.
         layers: LSTM layers.
         head: hidden units of the class head.
         site_head: hidden units of each site model.
+        candidates: candidates whose surroundings a site model looks at, per 64 bases of a strand.
         classes: classes that a base may belong to, per strand; the first three are the codon positions.
         sites: names of the site models, of `sites.SITES`.
         borders: labels whose regions' beginnings and ends have models, see `borders`.
     """
 
     stride: int = 6
+    reach: int = 6
     stem: int = 64
     hidden: int = 96
     layers: int = 1
     head: int = 64
     site_head: int = 96
+    candidates: int = 2
     classes: int = 3
     sites: tuple[str, ...] = ("start",)
     borders: int = 0
+
+    @property
+    def seen(self) -> int:
+        """Bases that a step's convolution sees."""
+        return self.stride + 2 * min(self.reach, self.stride)
 
     @property
     def site_columns(self) -> int:
@@ -98,7 +107,7 @@ def init_network(key: Array, config: NetworkConfig) -> NetworkParams:
 
     sizes = [config.stem] + [2 * config.hidden] * (config.layers - 1)
     return NetworkParams(
-        stem=init_dense(next(keys), 3 * config.stride * CHANNELS + 3, config.stem),
+        stem=init_dense(next(keys), config.seen * CHANNELS + 3, config.stem),
         lstm=tuple(init_lstm(next(keys), size, config.hidden) for size in sizes),
         head=(
             init_dense(next(keys), 2 * config.hidden, config.head),
@@ -168,9 +177,12 @@ def encode(
     base = jax.nn.one_hot(s.codes, 4)
     x = jnp.concatenate([base, own, other], -1).reshape(rows, time // config.stride, -1).swapaxes(0, 1)
     mask = (s.codes < 4).reshape(rows, -1, config.stride).any(-1).astype(jnp.float32).T
-    x = jnp.pad(x, ((1, 1), (0, 0), (0, 0)))
-    constant = jnp.broadcast_to(jnp.concatenate([summary, summary]), (x.shape[0] - 2, rows, 3))
-    x = jnp.concatenate([x[:-2], x[1:-1], x[2:], constant], -1)
+    beside = (config.seen - config.stride) // 2 * CHANNELS
+    before, after = x[:-1, :, x.shape[2] - beside :], x[1:, :, :beside]
+    constant = jnp.broadcast_to(jnp.concatenate([summary, summary]), (len(x), rows, 3))
+    x = jnp.concatenate(
+        [jnp.pad(before, ((1, 0), (0, 0), (0, 0))), x, jnp.pad(after, ((0, 1), (0, 0), (0, 0))), constant], -1
+    )
     h = jnp.tanh(x @ params.stem.w + params.stem.b)
     for i, layer in enumerate(params.lstm):
         h = strand_lstm(layer, h, mask)

@@ -29,14 +29,12 @@ class Site:
 
     Attributes:
         first, last: bases that its model sees, relative to the site.
-        per_64: candidates whose surroundings are looked at, per 64 bases of a strand; the others keep their screen.
         calibrated: it sees the genome's own start context (`Tables.upstream`, `Tables.context`).
         per_intron: there is one per intron: `Tables.intron_rate` is its prior odds.
     """
 
     first: int
     last: int
-    per_64: int
     calibrated: bool = False
     per_intron: bool = False
 
@@ -44,17 +42,13 @@ class Site:
     def width(self) -> int:
         return self.last - self.first + 1
 
-    def read_in(self, time: int) -> int:
-        """Candidates whose surroundings are looked at in `time` bases of a strand."""
-        return min(time, max(32, time * self.per_64 // 64))
-
 
 #: position of a site: first base of the start codon, last base of the stop codon, first and last base of the intron
 SITES = {
-    "start": Site(-48, 14, 2, calibrated=True),
-    "stop": Site(-14, 15, 2),
-    "donor": Site(-14, 25, 2, per_intron=True),
-    "acceptor": Site(-55, 14, 2),
+    "start": Site(-48, 14, calibrated=True),
+    "stop": Site(-14, 15),
+    "donor": Site(-14, 25, per_intron=True),
+    "acceptor": Site(-55, 14),
 }
 
 
@@ -120,9 +114,15 @@ def kmers(codes: Array, k: int) -> Array:
     return jnp.where(unknown, 4**k, index)
 
 
+def read_in(time: int, per_64: int) -> int:
+    """Candidates whose surroundings are looked at in `time` bases of a strand; the others keep their screen."""
+    return min(time, max(32, time * per_64 // 64))
+
+
 def site_scores(
     params: SiteParams,
     site: Site,
+    candidates: int,
     codes: Array,
     tables: Tables,
     features: Array,
@@ -134,6 +134,7 @@ def site_scores(
     Args:
         params: weights of the site's model.
         site: what it looks at.
+        candidates: whose surroundings are looked at, per 64 bases.
         codes: [rows, time] uint8, both strands.
         tables: with a leading axis of rows.
         features: [time / stride, rows, 2 * hidden] of the LSTM.
@@ -149,7 +150,7 @@ def site_scores(
         rough += tables.intron_rate[:, None]
     rough = jnp.where(here, rough, 0.0)
     ranked = jnp.where(here, jax.lax.stop_gradient(rough), -jnp.inf)
-    best, at = jax.lax.top_k(ranked, site.read_in(time))
+    best, at = jax.lax.top_k(ranked, read_in(time, candidates))
     fine = jnp.where(jnp.isfinite(best), corrections(params, site, codes, tables, features, classes, at), 0.0)
     return jax.vmap(lambda row, i, v: row.at[i].add(v))(rough, at, fine)
 

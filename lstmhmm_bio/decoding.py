@@ -1,7 +1,7 @@
 """From score tracks to paths and posteriors, for any grammar.
 
-Both strands are decoded at once as a batch of two. Records of similar length share a batch; long ones are decoded
-block by block in bounded memory. A grammar with constraints is decoded without them first, and with them only around
+Both strands are decoded side by side. Records of similar length share a batch; long ones are decoded in overlapping
+segments. A grammar with constraints is decoded without them first, and with them only around
 the genes that break one (see `constraints`).
 """
 
@@ -24,13 +24,17 @@ from .hmm.grammars.grammar import Grammar, Transitions
 from .hmm.graph import NEG, Scores
 from .hmm.posteriors import group_posteriors
 from .hmm.recursions import forward
-from .hmm.viterbi import UNITS, ViterbiDecoder, viterbi
+from .hmm.segmented import joined, segment_paths, spans_of
+from .hmm.viterbi import UNITS, ViterbiDecoder, to_fixed_scores, viterbi
 from .nn.network import CodeMasks
 from .scoring import Tracks
 from .sequence import GeneticCode, reverse_complement
 from .windows import LONG, SHORT
 
-#: positions per block of a long record
+#: the best path of a long record is found on segments of this size, see `hmm.segmented`: on 22 Mb of six bacteria and
+#: archaea the segments proved it for all records but one
+PATH_SEGMENT, PATH_FLANK = 2 * LONG, 8192
+#: and if they do not prove it block by block
 BLOCK = 1 << 16
 #: posteriors of a long record are computed on segments of this core with this much context at both ends, side by side;
 #: on real genomes more context changed them by less than 1e-3 at most
@@ -38,8 +42,8 @@ SEGMENT_FLANK = 4096
 SEGMENT_CORE = LONG - 2 * SEGMENT_FLANK
 #: positions of both strands in one batch of short records
 _BATCH_BASES = 1 << 19
-#: strands in one batch of segments, a multiple of what processors add at once
-_SEGMENT_ROWS = 32
+#: strands in one batch of segments, a multiple of what processors add at once: for posteriors, and for paths
+_SEGMENT_ROWS, _PATH_ROWS = 32, 16
 
 #: posteriors are kept in units of 1 / FULL, as uint16
 FULL = 65535
@@ -63,13 +67,24 @@ class Decoded:
 
     def posterior(self, group: str) -> NDArray[np.float32]:
         """[2, length] posterior probability of a group of states."""
-        return self.posteriors[..., list(self.grammar.groups).index(group)].astype(np.float32) / np.float32(FULL)
+        return _share(self.posteriors[..., self._column(group)])
+
+    def posterior_at(self, group: str, row: int, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Posterior probability of a group of states at some positions of one strand."""
+        return _share(self.posteriors[row, positions, self._column(group)])
+
+    def _column(self, group: str) -> int:
+        return list(self.grammar.groups).index(group)
 
     @property
     def coding(self) -> NDArray[np.float32]:
         """[length] probability that a base is coding on at least one strand; these are decoded apart."""
         own = self.posterior("coding") if "coding" in self.grammar.groups else 1 - self.posterior("none")
         return 1 - (1 - own[0]) * (1 - own[1, ::-1])
+
+
+def _share(units: NDArray[np.uint16]) -> NDArray[np.float32]:
+    return units.astype(np.float32) / np.float32(FULL)
 
 
 class _Strands(NamedTuple):
@@ -271,15 +286,12 @@ _Found = tuple[NDArray[np.uint8], NDArray[np.uint16]]
 
 
 def _decode_long(grammar: Grammar, strands: _Strands, weights: Weights) -> _Found:
-    """The exact path, found block by block, and posteriors from overlapping segments."""
-    relaxed, smaller, length = _relaxed(grammar), grammar.smaller, strands.marks.shape[1]
-    paths = np.empty((2, length), np.uint8)
+    """The exact path, and posteriors from overlapping segments."""
+    smaller, length = grammar.smaller, strands.marks.shape[1]
+    path = _SegmentedPath(grammar, weights, strands)
     posteriors = np.empty((2, length, len(grammar.groups)), np.uint16)
     cores = [(a, min(a + SEGMENT_CORE, length)) for a in range(0, length, SEGMENT_CORE)]
     per_call = _SEGMENT_ROWS // 2
-
-    def find_path() -> None:
-        paths[:] = _long_path(relaxed, weights.relaxed, _Part(strands, 0, length))
 
     def find_posteriors(k: int) -> None:
         part = cores[k : k + per_call]
@@ -288,8 +300,63 @@ def _decode_long(grammar: Grammar, strands: _Strands, weights: Weights) -> _Foun
         for i, ((a, b), (_, first, _)) in enumerate(zip(part, spans, strict=True)):
             posteriors[:, a:b] = values[2 * i : 2 * i + 2, a - first : b - first]
 
-    _side_by_side([find_path, *(partial(find_posteriors, k) for k in range(0, len(cores), per_call))])
-    return paths, posteriors
+    _side_by_side([*path.tasks(), *(partial(find_posteriors, k) for k in range(0, len(cores), per_call))])
+    return path.result(), posteriors
+
+
+class _SegmentedPath:
+    """The best path of both strands of a long record in the states of the relaxed grammar, by `hmm.segmented`."""
+
+    def __init__(self, grammar: Grammar, weights: Weights, strands: _Strands) -> None:
+        self._grammar, self._scores, self._strands = _relaxed(grammar), weights.relaxed, strands
+        self._length = strands.marks.shape[1]
+        self._spans = spans_of(self._length, PATH_SEGMENT, PATH_FLANK)
+        self._paths = np.empty((2, len(self._spans), PATH_SEGMENT), np.uint8)
+        self._borders = np.empty((2, len(self._spans), 2, len(self._grammar.graph.states)), np.int32)
+
+    def tasks(self) -> list[Callable[[], None]]:
+        """What has to be done first, in any order."""
+        per_call = _PATH_ROWS // 2
+        return [partial(self._find, k, k + per_call) for k in range(0, len(self._spans), per_call)]
+
+    def _find(self, first: int, end: int) -> None:
+        spans = self._spans[first:end]
+        parts, lengths = _stack([_Part(self._strands, *span) for span in spans], _PATH_ROWS, PATH_SEGMENT)
+        begins, ends = np.zeros((2, _PATH_ROWS), bool)
+        for i, (a, b) in enumerate(spans):
+            begins[2 * i : 2 * i + 2], ends[2 * i : 2 * i + 2] = a == 0, b == self._length
+        fixed = to_fixed_scores(self._scores)
+        paths, borders = _segment_paths(self._grammar, fixed, parts, lengths, begins, ends, PATH_FLANK)
+        rows = 2 * len(spans)
+        self._paths[:, first:end] = np.asarray(paths)[:rows].reshape(-1, 2, PATH_SEGMENT).swapaxes(0, 1)
+        self._borders[:, first:end] = np.asarray(borders)[:rows].reshape(-1, 2, *self._borders.shape[2:]).swapaxes(0, 1)
+
+    def result(self) -> NDArray[np.uint8]:
+        """[2, length]."""
+        found = []
+        for row, (paths, borders) in enumerate(zip(self._paths, self._borders, strict=True)):
+            path = joined(self._spans, paths, borders, PATH_FLANK)
+            if path is None:
+                path = _long_path(self._grammar, self._scores, _Part(self._strands.strand(row), 0, self._length))[0]
+            found.append(path)
+        return np.stack(found)
+
+
+@partial(jax.jit, static_argnums=(0, 6))
+def _segment_paths(
+    grammar: Grammar,
+    fixed: Scores,
+    strands: _Strands,
+    lengths: jax.Array,
+    begins: jax.Array,
+    ends: jax.Array,
+    flank: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Paths [rows, size] and scores at the borders [rows, 2, states]."""
+    by_time = jax.tree.map(lambda x: x.swapaxes(0, 1), strands)
+    emissions = partial(_emissions_of, grammar)
+    paths, borders = segment_paths(grammar.graph, fixed, emissions, by_time, lengths, begins, ends, flank)
+    return paths.T, borders.transpose(2, 0, 1)
 
 
 def _long_path(grammar: Grammar, scores: Scores, part: _Part) -> NDArray[np.uint8]:

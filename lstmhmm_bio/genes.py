@@ -33,12 +33,14 @@ def genes_of(decoded: Decoded, code: GeneticCode) -> list[Gene]:
 
 
 def _bacterial(decoded: Decoded, row: int, codes: NDArray[np.uint8], code: GeneticCode) -> list[Gene]:
-    stop, start, third = (decoded.posterior(group)[row] for group in ("stop", "start", "third"))
+    found = bacteria.intervals(decoded.paths[row])
+    # a gene off the end is as sure as its reading frame is in its last codon
+    stop, third = (decoded.posterior_at(group, row, found.end - 1) for group in ("stop", "third"))
+    scores = np.where(found.has_stop, stop, third)
+    starts = decoded.posterior_at("start", row, found.start)
     genes = []
-    for s, e, has_start, has_stop in zip(*(x.tolist() for x in bacteria.intervals(decoded.paths[row])), strict=True):
-        # a gene off the end is as sure as its reading frame is in its last codon
-        score = float(stop[e - 1] if has_stop else third[e - 1])
-        start_score = min(float(start[s]) / max(score, 1 / FULL), 1.0) if has_start else float("nan")
+    for s, e, has_start, has_stop, score, start in zip(*(x.tolist() for x in (*found, scores, starts)), strict=True):
+        start_score = min(start / max(score, 1 / FULL), 1.0) if has_start else float("nan")
         codon = decode(codes[s : s + 3]) if has_start else ""
         genes.append(_gene(decoded, row, ((s, e),), (), score, has_start, has_stop, start_score, codon, code))
     return genes

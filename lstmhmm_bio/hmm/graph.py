@@ -14,7 +14,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 #: log score of what is forbidden; finite, so that gradients stay finite
 NEG = -1e4
@@ -113,18 +112,18 @@ class Graph:
         missing = [name for name in self.weights if name not in parameters]
         if missing:
             raise ValueError(f"no value for the transition weight(s) {', '.join(missing)}")
-        values = jnp.stack([jnp.asarray(parameters[name], jnp.float32) for name in self.weights])
+        # numpy where it can be: every operation of jax on its own is a program to compile
+        xp = jnp if any(isinstance(value, jax.Array) for value in parameters.values()) else np
+        values = xp.stack([xp.asarray(x, np.float32) for x in (*(parameters[name] for name in self.weights), NEG)])
         place = {name: i for i, name in enumerate(self.weights)}
 
         def at_states(pairs: tuple[tuple[str, str], ...]) -> jax.Array:
-            states = np.array([self.index[s] for s, _ in pairs])
-            return (
-                jnp.full(len(self.states), NEG, jnp.float32).at[states].set(values[_array(place[w] for _, w in pairs)])
-            )
+            index = np.full(len(self.states), len(place))
+            index[[self.index[s] for s, _ in pairs]] = [place[w] for _, w in pairs]
+            return values[index]
 
-        return Scores(
-            values[_array(place[e.weight] for e in self.edges)], at_states(self.initial), at_states(self.final)
-        )
+        edges = values[np.array([place[e.weight] for e in self.edges])]
+        return Scores(edges, at_states(self.initial), at_states(self.final))
 
     def _arcs(self, *, incoming: bool) -> tuple[tuple[Arc, ...], ...]:
         arcs: list[list[Arc]] = [[] for _ in self.states]
@@ -166,10 +165,6 @@ class Graph:
 
 def _pairs(pairs: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs.items()) if isinstance(pairs, Mapping) else tuple(pairs)
-
-
-def _array(indices: Iterable[int]) -> NDArray[np.int32]:
-    return np.fromiter(indices, np.int32)
 
 
 def _check_unique(kind: str, names: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +36,10 @@ Path = NDArray[np.uint8]
 _Carry = tuple[jax.Array, jax.Array, jax.Array]
 
 
-def to_fixed(scores: jax.Array) -> jax.Array:
-    """Log scores in nat, clipped to +-1e4 (`graph.NEG`), as int32 in units of 1/1024 nat."""
-    return jnp.round(jnp.clip(scores, -LIMIT, LIMIT) * UNITS).astype(jnp.int32)
+def to_fixed(scores: Any) -> Any:
+    """Log scores in nat, of numpy or jax, clipped to +-1e4 (`graph.NEG`), as int32 in units of 1/1024 nat."""
+    xp = scores.__array_namespace__()
+    return xp.round(xp.clip(scores, -LIMIT, LIMIT) * UNITS).astype(np.int32)
 
 
 def viterbi(graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array) -> tuple[NDArray[np.float64], Path]:
@@ -65,7 +66,7 @@ def viterbi(graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Arr
 
 def to_fixed_scores(scores: Scores) -> Scores:
     """`to_fixed` for a graph's scores."""
-    return Scores(*(to_fixed(jnp.asarray(x)) for x in scores))
+    return Scores(*(to_fixed(x) for x in scores))
 
 
 class Progress(NamedTuple):
@@ -84,8 +85,8 @@ class Progress(NamedTuple):
 
 
 def _start(graph: Graph, batch: int) -> Progress:
-    zero = jnp.zeros(batch, jnp.int32)
-    return Progress(jnp.zeros((len(graph.states), batch), jnp.int32), zero, zero, jnp.int32(0))
+    zero, nothing = np.zeros(batch, np.int32), np.zeros((len(graph.states), batch), np.int32)
+    return Progress._make((nothing, zero, zero, np.int32(0)))
 
 
 def _advance(
@@ -136,11 +137,20 @@ def _predecessor(graph: Graph, words: jax.Array, state: jax.Array) -> jax.Array:
     return jnp.asarray(source.ravel())[slot.astype(jnp.int32) * len(graph.states) + state]
 
 
-def _trace(
+def trace(
     graph: Graph, words: jax.Array, state: jax.Array, position: jax.Array, lengths: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Follows the back-pointers of a block from `state` [batch] at its last position: the state before the block and
-    the path [time, batch] uint8.
+    """Follows back-pointers through a block.
+
+    Args:
+        graph: the topology.
+        words: [time, words, batch] back-pointers into each position.
+        state: [batch] at the last position.
+        position: [] int32 of the first.
+        lengths: [batch] of the whole sequences.
+
+    Returns:
+        The state before the block [batch] and the path [time, batch] uint8, 0 at padding.
     """
 
     def step(state: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -157,7 +167,7 @@ def _trace(
 def _decode(graph: Graph, fixed: Scores, emissions: jax.Array, lengths: jax.Array) -> tuple[_Carry, jax.Array]:
     last, words = _advance(kernel_of(graph), fixed, _start(graph, len(emissions)), emissions, lengths)
     state, score = _close(fixed, last)
-    _, path = _trace(graph, words, state, jnp.int32(0), lengths)
+    _, path = trace(graph, words, state, jnp.int32(0), lengths)
     return score, path.T
 
 
@@ -172,7 +182,7 @@ def _advance_block(
 
 @partial(jax.jit, static_argnums=0)
 def _trace_block(graph: Graph, words: jax.Array, state: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _trace(graph, words, state, jnp.int32(0), length)
+    return trace(graph, words, state, jnp.int32(0), length)
 
 
 @partial(jax.jit, static_argnums=0)

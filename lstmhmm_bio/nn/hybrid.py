@@ -13,7 +13,17 @@ from ..calibration import Tables
 from ..hmm.emissions import scaled_likelihood_ratio
 from ..hmm.grammars.grammar import Grammar
 from .borders import BorderParams, border_scores, init_borders
-from .network import CodeMasks, Dropout, NetworkConfig, NetworkParams, class_logits, encode, init_network, signals
+from .network import (
+    CodeMasks,
+    Dropout,
+    NetworkConfig,
+    NetworkParams,
+    class_logits,
+    encode,
+    init_network,
+    read_out,
+    signals,
+)
 from .sites import SITES, site_scores
 
 
@@ -92,9 +102,12 @@ def score_windows(
     s = signals(codes, tables, code)
     rows, time = s.codes.shape
     features = encode(params.network, config, s, jnp.asarray(tables.summary), dropout)
-    logits = class_logits(params.network, config, features)
     if frozen:
-        features, logits = jax.lax.stop_gradient((features, logits))
+        features = jax.lax.stop_gradient(features)
+    read = read_out(params.network, features)
+    logits = class_logits(params.network, config, read.head)
+    if frozen:
+        logits = jax.lax.stop_gradient(logits)
     frequency = jax.lax.stop_gradient(params.frequency)
     group = np.array(grammar.class_groups)
     classes = scaled_likelihood_ratio(logits, frequency, jnp.exp(params.log_temperature)[group])
@@ -106,7 +119,7 @@ def score_windows(
         here = (marks & grammar.site_marks[name]) != 0
         site = params.network.sites[name]
         columns.append(
-            site_scores(site, SITES[name], config.candidates, s.codes, both, features, classes, here)
+            site_scores(site, SITES[name], config.candidates, s.codes, both, read.sites[name], classes, here)
         )
     sites = jnp.stack(columns, -1) if columns else jnp.zeros((rows, time, 0))
     if params.borders is not None:

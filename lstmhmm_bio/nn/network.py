@@ -191,8 +191,35 @@ def encode(
     return h
 
 
-def class_logits(params: NetworkParams, config: NetworkConfig, features: Array) -> Array:
-    """Logit of "this base belongs to the class", for every class, of both strands: [2 n, time, classes]."""
-    hidden, out = params.head
-    y = jax.nn.relu(features @ hidden.w + hidden.b) @ out.w + out.b
+class ReadOut(NamedTuple):
+    """First layers of all heads over the LSTM's features, [time / stride, 2 n, outputs] each.
+
+    Attributes:
+        head: of the class head.
+        sites: of each site model, its screen and what its perceptron sees of the features.
+    """
+
+    head: Array
+    sites: dict[str, tuple[Array, Array]]
+
+
+def read_out(params: NetworkParams, features: Array) -> ReadOut:
+    """What the heads read of `features` [time / stride, 2 n, 2 * hidden], as one product: narrow ones are slow."""
+    layers = [params.head[0], *(layer for site in params.sites.values() for layer in (site.screen, site.narrow))]
+    weights = jnp.concatenate([layer.w for layer in layers], axis=1)
+    product = features @ weights + jnp.concatenate([layer.b for layer in layers])
+    head, *rest = jnp.split(product, np.cumsum([len(layer.b) for layer in layers])[:-1], axis=-1)
+    return ReadOut(head, dict(zip(params.sites, zip(rest[::2], rest[1::2], strict=True), strict=True)))
+
+
+def class_logits(params: NetworkParams, config: NetworkConfig, head: Array) -> Array:
+    """Logit of "this base belongs to the class", for every class, of both strands: [2 n, time, classes].
+
+    Args:
+        params: network weights.
+        config: sizes.
+        head: of `ReadOut`.
+    """
+    out = params.head[1]
+    y = jax.nn.relu(head) @ out.w + out.b
     return y.swapaxes(0, 1).reshape(y.shape[1], -1, config.classes)

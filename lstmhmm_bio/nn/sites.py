@@ -125,7 +125,7 @@ def site_scores(
     candidates: int,
     codes: Array,
     tables: Tables,
-    features: Array,
+    read: tuple[Array, Array],
     classes: Array,
     here: Array,
 ) -> Array:
@@ -137,7 +137,7 @@ def site_scores(
         candidates: whose surroundings are looked at, per 64 bases.
         codes: [rows, time] uint8, both strands.
         tables: with a leading axis of rows.
-        features: [time / stride, rows, 2 * hidden] of the LSTM.
+        read: the screen [time / stride, rows, stride] and the narrowed features [time / stride, rows, NARROW].
         classes: [rows, time, classes] scaled class scores.
         here: bool [rows, time], the candidates.
 
@@ -145,21 +145,22 @@ def site_scores(
         [rows, time] log-odds-like scores, 0 where no candidate is.
     """
     rows, time = codes.shape
-    rough = (features @ params.screen.w + params.screen.b).swapaxes(0, 1).reshape(rows, time)
+    screen, narrow = read
+    rough = screen.swapaxes(0, 1).reshape(rows, time)
     if site.per_intron:
         rough += tables.intron_rate[:, None]
     rough = jnp.where(here, rough, 0.0)
     ranked = jnp.where(here, jax.lax.stop_gradient(rough), -jnp.inf)
     best, at = jax.lax.top_k(ranked, read_in(time, candidates))
-    fine = jnp.where(jnp.isfinite(best), corrections(params, site, codes, tables, features, classes, at), 0.0)
+    fine = jnp.where(jnp.isfinite(best), corrections(params, site, codes, tables, narrow, classes, at), 0.0)
     return jax.vmap(lambda row, i, v: row.at[i].add(v))(rough, at, fine)
 
 
 def corrections(
-    params: SiteParams, site: Site, codes: Array, tables: Tables, features: Array, classes: Array, at: Array
+    params: SiteParams, site: Site, codes: Array, tables: Tables, narrow: Array, classes: Array, at: Array
 ) -> Array:
     """What the perceptron makes of the surroundings of positions `at` [rows, k]: [rows, k]; see `site_scores`."""
-    stride = codes.shape[1] // len(features)
+    stride = codes.shape[1] // len(narrow)
 
     def window(values: Array, first: int, last: int, fill: float) -> Array:
         """What lies around the candidates, of values [rows, time]: [rows, k, last - first + 1]."""
@@ -177,11 +178,10 @@ def corrections(
             jax.vmap(lambda table, b: table[jnp.arange(PWM_WIDTH), b])(tables.context, near),
             window(pentamers, UPSTREAM_FIRST, UPSTREAM_LAST, 0.0),
         ]
-    narrow = (features @ params.narrow.w + params.narrow.b).swapaxes(0, 1)
     parts += [
         _class_bins(classes, codes < 4, at),
         jnp.broadcast_to(tables.summary[:, None], (*at.shape, 3)),
-        jax.vmap(lambda f, i: f[i])(narrow, at // stride),
+        jax.vmap(lambda f, i: f[i])(narrow.swapaxes(0, 1), at // stride),
     ]
     first, second, last = params.layers
     y = jax.nn.relu(jnp.concatenate(parts, -1) @ first.w + first.b)
@@ -194,9 +194,10 @@ def _class_bins(classes: Array, known: Array, at: Array) -> Array:
     frame and in the two others, then those of the other classes; [rows, k, classes * bins].
     """
     time = classes.shape[1]
-    position = jnp.arange(time)
     # frame f: a base t is its codon position (t - f) mod 3
-    frames = [classes[:, position, (position - f) % 3] for f in range(3)]
+    phase = jnp.arange(time) % 3
+    one, two, three = (classes[..., k] for k in range(3))
+    frames = [jnp.where(phase == f, one, jnp.where(phase == (f + 1) % 3, two, three)) for f in range(3)]
     columns = jnp.concatenate([jnp.stack(frames, -1), classes[..., 3:], known[..., None].astype(jnp.float32)], -1)
     total = jnp.pad(jnp.cumsum(columns, axis=1), ((0, 0), (1, 0), (0, 0)))
     edges = jnp.clip(at[:, :, None] + jnp.array(BINS), 0, time)

@@ -195,20 +195,21 @@ class Intervals(NamedTuple):
     has_stop: NDArray[np.bool_]
 
 
-def _members() -> tuple[NDArray[np.int8], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of each state: codon positions 0..2 present [states, 3], and which of them begin or end a gene."""
-    present = np.zeros((len(STATES) + 1, 3), np.int8)
-    begins, ends = np.zeros((2, len(STATES) + 1, 3), bool)
+#: what a state and a codon position say of a gene in that frame: it goes through here, begins here, ends here
+_INSIDE, _BEGINS, _ENDS = (np.uint8(1 << i) for i in range(3))
+
+
+def _members() -> NDArray[np.uint8]:
+    """Bit sets of the above for 3 * state + codon position (0..2); the last state is `UNKNOWN_STATE`."""
+    table = np.zeros((len(STATES) + 1, 3), np.uint8)
     for i, state in enumerate(STATES):
         for letter in state.replace("I", ""):
             position = {"S": 0, "1": 0, "2": 1, "3": 2, "T": 2}[letter]
-            present[i, position] = 1
-            begins[i, position] |= letter == "S"
-            ends[i, position] |= letter == "T"
-    return present, begins, ends
+            table[i, position] |= _INSIDE | {"S": _BEGINS, "T": _ENDS}.get(letter, 0)
+    return table.ravel()
 
 
-_PRESENT, _BEGINS, _ENDS = _members()
+_MEMBERS = _members()
 #: path value for a base whose state is unknown (in labels)
 UNKNOWN_STATE = len(STATES)
 
@@ -223,22 +224,18 @@ def intervals(path: NDArray[np.uint8]) -> Intervals:
     found: list[NDArray[np.int64]] = []
     for frame in range(3):
         # base t holds codon position (t - frame) mod 3 of a gene in this frame
-        position = (np.arange(length) - frame) % 3
-        inside = _PRESENT[path, position].astype(bool)
-        if not inside.any():
-            continue
-        begins, ends = _BEGINS[path, position], _ENDS[path, position]
-        before = np.concatenate([[False], inside[:-1] & ~ends[:-1]])
-        after = np.concatenate([inside[1:] & ~begins[1:], [False]])
-        first = np.flatnonzero(inside & (begins | ~before))
-        last = np.flatnonzero(inside & (ends | ~after))
+        position = np.tile(np.roll(np.arange(3, dtype=np.uint8), frame), length // 3 + 1)[:length]
+        of = _MEMBERS[3 * path + position]
+        inside, begins, ends = ((of & bit) != 0 for bit in (_INSIDE, _BEGINS, _ENDS))
+        goes_on, came = inside & ~ends, inside & ~begins
+        first, last = inside.copy(), inside.copy()
+        first[1:] &= begins[1:] | ~goes_on[:-1]
+        last[:-1] &= ends[:-1] | ~came[1:]
+        first, last = np.flatnonzero(first), np.flatnonzero(last)
         has_start, has_stop = begins[first], ends[last]
         start = first + (frame - first) % 3  # whole codons
         end = last + 1 - (last + 1 - frame) % 3
         found.append(np.stack([start, end, has_start, has_stop]))
-    if not found:
-        none = np.zeros(0, np.int64)
-        return Intervals(none, none, none.astype(bool), none.astype(bool))
     start, end, has_start, has_stop = np.concatenate(found, axis=1)
     keep = end > start
     order = np.lexsort((end[keep], start[keep]))

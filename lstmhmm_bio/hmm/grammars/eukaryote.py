@@ -128,7 +128,7 @@ def _with_entries(chain: int, transitions: Transitions) -> Transitions:
     """
 
     def rounded(name: str) -> Array:
-        return jnp.round(jnp.asarray(transitions[name], jnp.float32) * UNITS) / UNITS
+        return np.round(np.asarray(transitions[name], np.float32) * UNITS) / UNITS
 
     entries = {f"{name}_entry": rounded(name) + chain * rounded(f"{name}_stay") for name in ("short", "long")}
     return {**transitions, **entries}

@@ -41,7 +41,7 @@ BLOCK = 1 << 16
 SEGMENT_FLANK = 4096
 SEGMENT_CORE = LONG - 2 * SEGMENT_FLANK
 #: positions of both strands in one batch of short records
-_BATCH_BASES = 1 << 19
+_BATCH_BASES = 16 * LONG
 #: strands in one batch of segments, a multiple of what processors add at once: for posteriors, and for paths
 _SEGMENT_ROWS, _PATH_ROWS = 32, 16
 
@@ -326,7 +326,7 @@ class _SegmentedPath:
         for i, (a, b) in enumerate(spans):
             begins[2 * i : 2 * i + 2], ends[2 * i : 2 * i + 2] = a == 0, b == self._length
         fixed = to_fixed_scores(self._scores)
-        paths, borders = _segment_paths(self._grammar, fixed, parts, lengths, begins, ends, PATH_FLANK)
+        paths, borders = _paths(self._grammar, fixed, parts, lengths, begins, ends, PATH_FLANK)
         rows = 2 * len(spans)
         self._paths[:, first:end] = np.asarray(paths)[:rows].reshape(-1, 2, PATH_SEGMENT).swapaxes(0, 1)
         self._borders[:, first:end] = np.asarray(borders)[:rows].reshape(-1, 2, *self._borders.shape[2:]).swapaxes(0, 1)
@@ -343,7 +343,7 @@ class _SegmentedPath:
 
 
 @partial(jax.jit, static_argnums=(0, 6))
-def _segment_paths(
+def _paths(
     grammar: Grammar,
     fixed: Scores,
     strands: _Strands,
@@ -384,7 +384,8 @@ def _decode_short(grammar: Grammar, size: int, records: int, strands: list[_Stra
     lengths = [s.marks.shape[1] for s in strands]
     parts = [_Part(s, 0, n) for s, n in zip(strands, lengths, strict=True)]
     stacked, padded = _stack(parts, 2 * records, size)
-    _, paths = viterbi(relaxed.graph, weights.relaxed, _emissions(relaxed, stacked), jnp.asarray(padded))
+    whole, fixed = np.ones(len(padded), bool), to_fixed_scores(weights.relaxed)
+    paths = np.asarray(_paths(relaxed, fixed, stacked, padded, whole, whole, 0)[0])
     posteriors = _posteriors(smaller, weights, stacked, padded)
     return [(paths[2 * i : 2 * i + 2, :n], posteriors[2 * i : 2 * i + 2, :n]) for i, n in enumerate(lengths)]
 

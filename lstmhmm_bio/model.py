@@ -143,7 +143,7 @@ def load_model(name: str = DEFAULT) -> Model:
         arrays = load(data)
         config = NetworkConfig(**card["network"] | {"sites": tuple(card["network"].get("sites", ()))})
         grammar = decoding_grammar(card["kind"], card.get("grammar", {}))
-        template = jax.eval_shape(lambda k: init_hybrid(k, config, grammar), jax.random.key(0))
+        template = jax.eval_shape(lambda: init_hybrid(jax.random.key(0), config, grammar))
     except (SafetensorError, TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: card and weights do not fit together ({error})") from None
     params = unflatten(template, arrays, source=str(weights))

@@ -10,8 +10,8 @@ from tiny import GRAMMARS, NETWORKS, random_codes, random_params, random_tables
 from lstmhmm_bio.calibration import Tables
 from lstmhmm_bio.hmm.emissions import scaled_likelihood_ratio
 from lstmhmm_bio.nn.hybrid import Tracks, score_windows
-from lstmhmm_bio.nn.network import CodeMasks, Dropout, NetworkConfig, class_logits, encode, signals
-from lstmhmm_bio.nn.sites import SITES
+from lstmhmm_bio.nn.network import CodeMasks, Dropout, NetworkConfig, class_logits, encode, read_out, signals
+from lstmhmm_bio.nn.sites import read_in
 from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
 
 STANDARD = CodeMasks.of(GeneticCode.from_number(11))
@@ -47,7 +47,7 @@ def few_sites(rng: np.random.Generator, length: int, kind: str, *, unknown: floa
     while True:
         codes = random_codes(rng, length, unknown=unknown)
         found = candidates(np.stack([codes, reverse_complement(codes)]), kind)
-        if all(max(here.sum(1)) <= SITES[s].read_in(length) for s, here in found.items()):
+        if all(max(here.sum(1)) <= read_in(length, NetworkConfig.candidates) for here in found.values()):
             return codes
 
 
@@ -56,7 +56,9 @@ def assert_close(found: Tracks, expected: Tracks) -> None:
         np.testing.assert_allclose(a, b, atol=3e-4, rtol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize(("kind", "layers", "stride"), [("bacteria", 1, 6), ("bacteria", 2, 3), ("eukaryote", 1, 6)])
+@pytest.mark.parametrize(
+    ("kind", "layers", "stride"), [("bacteria", 1, 6), ("bacteria", 1, 12), ("bacteria", 2, 3), ("eukaryote", 1, 6)]
+)
 def test_reverse_complement_exchanges_the_strands(kind: str, layers: int, stride: int) -> None:
     rng = np.random.default_rng(layers)
     config = replace(NETWORKS[kind], stride=stride, layers=layers)
@@ -207,7 +209,7 @@ def test_every_base_of_a_step_has_its_own_logits(kind: str) -> None:
     config = NETWORKS[kind]
     params = random_params(7, config, GRAMMARS[kind]).network
     features = rng.normal(size=(5, 2, 2 * config.hidden)).astype(np.float32)
-    logits = np.asarray(class_logits(params, config, features))
+    logits = np.asarray(class_logits(params, config, read_out(params, features).head))
     assert logits.shape == (2, 30, config.classes)
     hidden, out = params.head
     for step in range(5):

@@ -15,12 +15,12 @@ from lstmhmm_bio.nn.sites import (
     BINS,
     NARROW,
     SITES,
-    Dense,
     Site,
     SiteParams,
     corrections,
     init_site,
     kmers,
+    read_in,
     site_scores,
 )
 from lstmhmm_bio.sequence import kmer_indices
@@ -39,9 +39,12 @@ def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
     params = init_site(jax.random.key(0), SITES[name], classes, HIDDEN, STRIDE, WIDTH)
     inputs = len(params.layers[0].w)
 
+    # the features as they are, and nothing in the places of those that are too few
+    narrow = np.pad(features, ((0, 0), (0, 0), (0, NARROW - 2 * HIDDEN)))
+
     # relu(x) - relu(-x) = x: the model as a probe of single inputs
     def probe(unit: jax.Array) -> jax.Array:
-        return corrections(_probe(params, unit), SITES[name], codes, tables, features, jnp.asarray(scores), candidates)
+        return corrections(_probe(params, unit), SITES[name], codes, tables, narrow, jnp.asarray(scores), candidates)
 
     found = np.asarray(jax.jit(jax.vmap(probe, out_axes=-1))(np.eye(inputs, dtype=np.float32)))
     for row in range(2):
@@ -56,8 +59,7 @@ def _probe(params: SiteParams, unit: jax.Array) -> SiteParams:
     first = first._replace(w=first.w.at[:, 0].set(unit).at[:, 1].set(-unit))
     second = second._replace(w=second.w.at[0, 0].set(1).at[1, 1].set(1))
     last = last._replace(w=last.w.at[0, 0].set(1).at[1, 0].set(-1))
-    # the features as they are, and nothing in the places of those that are too few
-    return params._replace(narrow=Dense(jnp.eye(2 * HIDDEN, NARROW), jnp.zeros(NARROW)), layers=(first, second, last))
+    return params._replace(layers=(first, second, last))
 
 
 def _input(
@@ -93,25 +95,27 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     codes, tables = random_codes(rng, TIME)[None], random_tables(rng, 1)
     features = rng.normal(size=(TIME // STRIDE, 1, 2 * HIDDEN)).astype(np.float32)
     classes = jnp.zeros((1, TIME, 4))
+    per_64 = 2
     params = init_site(jax.random.key(1), SITES[name], 4, HIDDEN, STRIDE, WIDTH)
     here = rng.random((1, TIME)) < 0.4
-    found = np.asarray(site_scores(params, SITES[name], codes, tables, features, classes, jnp.asarray(here)))[0]
+    read = tuple(features @ layer.w + layer.b for layer in (params.screen, params.narrow))
+    found = np.asarray(site_scores(params, SITES[name], per_64, codes, tables, read, classes, jnp.asarray(here)))[0]
     rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
     rough += np.tile(params.screen.b, TIME // STRIDE) + (tables.intron_rate[0] if name == "donor" else 0)
     places = np.flatnonzero(here[0])
-    read = SITES[name].read_in(TIME)
-    assert len(places) > read
-    best = places[np.argsort(-rough[places])[:read]]
+    count = read_in(TIME, per_64)
+    assert len(places) > count
+    best = places[np.argsort(-rough[places])[:count]]
     expected = np.where(here[0], rough, 0.0)
-    fine = corrections(params, SITES[name], codes, tables, features, classes, jnp.asarray(best)[None])[0]
+    fine = corrections(params, SITES[name], codes, tables, read[1], classes, jnp.asarray(best)[None])[0]
     assert np.ptp(fine) > 1e-4
     expected[best] += fine
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_every_candidate_is_read_where_they_are_few() -> None:
-    site = SITES["donor"]
-    assert [site.read_in(time) for time in (10, 200, 1536, 6144)] == [10, 32, 48, 192]
+    assert [read_in(time, 2) for time in (10, 200, 1536, 6144)] == [10, 32, 48, 192]
+    assert [read_in(time, 1) for time in (10, 200, 1536, 6144)] == [10, 32, 32, 96]
 
 
 @pytest.mark.parametrize(("length", "k"), [(1, 3), (40, 3), (40, 5), (40, 6), (6, 6)])

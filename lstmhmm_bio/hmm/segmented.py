@@ -55,7 +55,7 @@ def segment_paths(
         lengths: [batch] int32; what lies beyond is padding and ignored.
         begins: [batch] bool, whether the sequence begins with the segment.
         ends: [batch] bool, whether it ends with it.
-        flank: positions before the first border, and behind the second.
+        flank: positions before the first border, and behind the second; 0 for whole sequences.
 
     Returns:
         Paths [time, batch] uint8, and the states' scores at the positions before the two borders [2, states, batch],
@@ -73,7 +73,7 @@ def segment_paths(
 
     best = jnp.zeros((len(graph.states), len(lengths)), jnp.int32)
     borders, words = [], []
-    for first, end in pairwise((0, flank, time - flank, time)):
+    for first, end in pairwise(sorted({0, flank, time - flank, time})):
         part = jax.tree.map(lambda x, first=first, end=end: x[first:end], observations)
         best, of_part = lax.scan(step, best, (part, jnp.arange(first, end, dtype=jnp.int32)))
         borders.append(best - jnp.max(best, axis=0))

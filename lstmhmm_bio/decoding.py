@@ -41,7 +41,7 @@ BLOCK = 1 << 16
 SEGMENT_FLANK = 4096
 SEGMENT_CORE = LONG - 2 * SEGMENT_FLANK
 #: positions of both strands in one batch of short records
-_BATCH_BASES = 16 * LONG
+_BATCH_BASES = 32 * LONG
 #: strands in one batch of segments, a multiple of what processors add at once: for posteriors, and for paths
 _SEGMENT_ROWS, _PATH_ROWS = 32, 16
 
@@ -133,12 +133,22 @@ def _batch(grammar: Grammar, parts: Sequence[_Part], rows: int, size: int) -> tu
     return _emissions(grammar, stacked), jnp.asarray(lengths)
 
 
-def _emissions_of(grammar: Grammar, strands: _Strands) -> jax.Array:
+def _emissions_of(grammar: Grammar, strands: _Strands, axis: int = -1) -> jax.Array:
     scale = jnp.float32(1 / UNITS)
-    return grammar.emissions(strands.classes * scale, strands.sites * scale, strands.marks, impossible=NEG)
+    return grammar.emissions(strands.classes * scale, strands.sites * scale, strands.marks, impossible=NEG, axis=axis)
 
 
 _emissions = jax.jit(_emissions_of, static_argnums=0)
+
+
+def _by_position(strands: _Strands) -> _Strands:
+    """What is read position by position, [size, ..., rows]: every number of a position is then a vector over rows."""
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), strands)
+
+
+def _emissions_at(grammar: Grammar, position: _Strands) -> jax.Array:
+    """Emissions [states, rows] at one position of `_by_position`."""
+    return _emissions_of(grammar, jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), position), axis=0)
 
 
 class Weights(NamedTuple):
@@ -353,9 +363,8 @@ def _paths(
     flank: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Paths [rows, size] and scores at the borders [rows, 2, states]."""
-    by_time = jax.tree.map(lambda x: x.swapaxes(0, 1), strands)
-    emissions = partial(_emissions_of, grammar)
-    paths, borders = segment_paths(grammar.graph, fixed, emissions, by_time, lengths, begins, ends, flank)
+    emissions, positions = partial(_emissions_at, grammar), _by_position(strands)
+    paths, borders = segment_paths(grammar.graph, fixed, emissions, positions, lengths, begins, ends, flank)
     return paths.T, borders.transpose(2, 0, 1)
 
 
@@ -399,7 +408,7 @@ def _posteriors(
 
 @partial(jax.jit, static_argnums=0)
 def _grouped_posteriors(grammar: Grammar, scores: Scores, strands: _Strands, lengths: jax.Array) -> jax.Array:
-    by_time = jax.tree.map(lambda x: x.swapaxes(0, 1), strands)
     groups = np.stack(list(grammar.groups.values())) > 0
-    found = group_posteriors(grammar.graph, scores, partial(_emissions_of, grammar), by_time, lengths, groups)
+    emissions, positions = partial(_emissions_at, grammar), _by_position(strands)
+    found = group_posteriors(grammar.graph, scores, emissions, positions, lengths, groups)
     return jnp.round(jnp.clip(found, 0, 1) * FULL).astype(jnp.uint16).transpose(2, 0, 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .sequence import UNKNOWN, Codes
 
-SHORT = (1536, 6144)
+SHORT = (384, 1536, 6144)
 LONG = 24576
 FLANK = 768
 CORE = LONG - 2 * FLANK

@@ -24,7 +24,7 @@ def in_segments(graph: Graph, scores: Scores, emissions: np.ndarray, size: int, 
     lengths = np.array([b - a for a, b in spans], np.int32)
     begins, ends = (np.array(x) for x in zip(*((a == 0, b == len(emissions)) for a, b in spans), strict=True))
     fixed = to_fixed_scores(scores)
-    paths, borders = segment_paths(graph, fixed, lambda x: x, batch, lengths, begins, ends, flank)
+    paths, borders = segment_paths(graph, fixed, lambda x: x.T, batch, lengths, begins, ends, flank)
     return joined(spans, np.asarray(paths).T, np.asarray(borders).transpose(2, 0, 1), flank)
 
 

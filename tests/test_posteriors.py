@@ -17,7 +17,7 @@ LENGTHS = np.array([60, 1, 33, 0, 59], np.int32)
 def grouped(graph: Graph, scores: Scores, emissions: np.ndarray, lengths: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """[batch, time, groups] of `group_posteriors`, from emissions [batch, time, states] as they are."""
     by_time = jnp.asarray(emissions.swapaxes(0, 1))
-    found = group_posteriors(graph, scores, lambda x: x, by_time, jnp.asarray(lengths), groups)
+    found = group_posteriors(graph, scores, lambda x: x.T, by_time, jnp.asarray(lengths), groups)
     return np.asarray(found).transpose(2, 0, 1)
 
 

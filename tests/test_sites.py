@@ -95,15 +95,15 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     codes, tables = random_codes(rng, TIME)[None], random_tables(rng, 1)
     features = rng.normal(size=(TIME // STRIDE, 1, 2 * HIDDEN)).astype(np.float32)
     classes = jnp.zeros((1, TIME, 4))
-    per_64 = 2
+    per_256 = 8
     params = init_site(jax.random.key(1), SITES[name], 4, HIDDEN, STRIDE, WIDTH)
     here = rng.random((1, TIME)) < 0.4
     read = tuple(features @ layer.w + layer.b for layer in (params.screen, params.narrow))
-    found = np.asarray(site_scores(params, SITES[name], per_64, codes, tables, read, classes, jnp.asarray(here)))[0]
+    found = np.asarray(site_scores(params, SITES[name], per_256, codes, tables, read, classes, jnp.asarray(here)))[0]
     rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
     rough += np.tile(params.screen.b, TIME // STRIDE) + (tables.intron_rate[0] if name == "donor" else 0)
     places = np.flatnonzero(here[0])
-    count = read_in(TIME, per_64)
+    count = read_in(TIME, per_256)
     assert len(places) > count
     best = places[np.argsort(-rough[places])[:count]]
     expected = np.where(here[0], rough, 0.0)
@@ -114,8 +114,8 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
 
 
 def test_every_candidate_is_read_where_they_are_few() -> None:
-    assert [read_in(time, 2) for time in (10, 200, 1536, 6144)] == [10, 32, 48, 192]
-    assert [read_in(time, 1) for time in (10, 200, 1536, 6144)] == [10, 32, 32, 96]
+    assert [read_in(time, 8) for time in (10, 200, 1536, 6144)] == [10, 32, 48, 192]
+    assert [read_in(time, 4) for time in (10, 200, 1536, 6144)] == [10, 32, 32, 96]
 
 
 @pytest.mark.parametrize(("length", "k"), [(1, 3), (40, 3), (40, 5), (40, 6), (6, 6)])

@@ -48,7 +48,7 @@ def group_posteriors(
     Args:
         graph: the topology.
         scores: log weights of the transitions.
-        emissions: log scores [batch, states] from the observations of one position.
+        emissions: log scores [states, batch] from the observations of one position.
         observations: arrays with leading axes [time, batch].
         lengths: [batch] int32; what lies beyond is padding and ignored.
         groups: [groups, states] membership.
@@ -64,7 +64,7 @@ def group_posteriors(
 
     def forward(alpha: jax.Array, inputs: tuple[_Observations, jax.Array]) -> tuple[jax.Array, jax.Array]:
         observed, t = inputs
-        emission = jnp.exp(jnp.minimum(emissions(observed).T, _LARGEST))
+        emission = jnp.exp(jnp.minimum(emissions(observed), _LARGEST))
         scale = 1 / jnp.max(alpha, axis=0)
         arrived = jnp.stack([_arriving(alpha, weights, arcs) * scale for arcs in graph.predecessors])
         arrived = jnp.where(t == 0, initial, arrived)

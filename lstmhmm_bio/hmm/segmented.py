@@ -50,7 +50,7 @@ def segment_paths(
     Args:
         graph: the topology, of at most 256 states.
         fixed: log weights of the transitions, of `to_fixed_scores`.
-        emissions: log scores [batch, states] in nat from the observations of one position.
+        emissions: log scores [states, batch] in nat from the observations of one position.
         observations: arrays with leading axes [time, batch].
         lengths: [batch] int32; what lies beyond is padding and ignored.
         begins: [batch] bool, whether the sequence begins with the segment.
@@ -68,7 +68,7 @@ def segment_paths(
         observed, t = inputs
         arrived, words = kernel.max_sum(fixed.edges, best)
         arrived = jnp.where((t == 0) & begins, fixed.initial[:, None], arrived)
-        after = jnp.maximum(arrived + to_fixed(emissions(observed)).T - jnp.max(best, axis=0), FLOOR)
+        after = jnp.maximum(arrived + to_fixed(emissions(observed)) - jnp.max(best, axis=0), FLOOR)
         return jnp.where(t < lengths, after, best), words
 
     best = jnp.zeros((len(graph.states), len(lengths)), jnp.int32)

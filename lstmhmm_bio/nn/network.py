@@ -37,7 +37,7 @@ class NetworkConfig:
         layers: LSTM layers.
         head: hidden units of the class head.
         site_head: hidden units of each site model.
-        candidates: candidates whose surroundings a site model looks at, per 64 bases of a strand.
+        candidates: candidates whose surroundings a site model looks at, per 256 bases of a strand.
         classes: classes that a base may belong to, per strand; the first three are the codon positions.
         sites: names of the site models, of `sites.SITES`.
         borders: labels whose regions' beginnings and ends have models, see `borders`.
@@ -50,7 +50,7 @@ class NetworkConfig:
     layers: int = 1
     head: int = 64
     site_head: int = 96
-    candidates: int = 2
+    candidates: int = 8
     classes: int = 3
     sites: tuple[str, ...] = ("start",)
     borders: int = 0

@@ -114,9 +114,9 @@ def kmers(codes: Array, k: int) -> Array:
     return jnp.where(unknown, 4**k, index)
 
 
-def read_in(time: int, per_64: int) -> int:
+def read_in(time: int, per_256: int) -> int:
     """Candidates whose surroundings are looked at in `time` bases of a strand; the others keep their screen."""
-    return min(time, max(32, time * per_64 // 64))
+    return min(time, max(32, time * per_256 // 256))
 
 
 def site_scores(
@@ -134,7 +134,7 @@ def site_scores(
     Args:
         params: weights of the site's model.
         site: what it looks at.
-        candidates: whose surroundings are looked at, per 64 bases.
+        candidates: whose surroundings are looked at, per 256 bases.
         codes: [rows, time] uint8, both strands.
         tables: with a leading axis of rows.
         read: the screen [time / stride, rows, stride] and the narrowed features [time / stride, rows, NARROW].

@@ -89,7 +89,7 @@ def marks(codes: Array, code: Any) -> Array:
     return bit_set(code.is_start[codons(here, one_on, two_on)], code.is_stop[codons(two_back, one_back, here)])
 
 
-def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float | int) -> Array:
+def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float | int, axis: int = -1) -> Array:
     """Scores of the states from the scores of what they are made of.
 
     A state's emission is the log ratio of its scaled likelihood to that of the intergenic state, which is 0 by
@@ -100,9 +100,10 @@ def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float |
         sites: [..., time, 1] score of a start codon that begins here.
         marks: [..., time] of `marks`.
         impossible: score of what the sequence forbids.
+        axis: of the states in the result.
 
     Returns:
-        [..., time, states] in the order of `STATES`.
+        [..., time, states] in the order of `STATES`, or with the states at another axis.
     """
     one, two, three = classes[..., 0], classes[..., 1], classes[..., 2]
     start, starts_here, stop_ends_here = sites[..., 0], (marks & START_HERE) != 0, (marks & STOP_ENDS_HERE) != 0
@@ -117,7 +118,7 @@ def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float |
     for state in STATES[1:]:
         total = parts[state[0]] if len(state) == 1 else parts[state[0]] + parts[state[1]]
         columns.append(jnp.maximum(total, impossible))
-    return jnp.stack(columns, axis=-1)
+    return jnp.stack(columns, axis=axis)
 
 
 def lattice(length: int, genes: list[Gene]) -> tuple[NDArray[np.uint16], list[Gene]]:

@@ -225,7 +225,7 @@ def grammar(min_intron: int = SHORTEST_INTRON, *, memory: bool = False) -> Gramm
     )
     requirements = [_requirements(s, memory) for s in states]
 
-    def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float) -> Array:
+    def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float, axis: int = -1) -> Array:
         start, stop, donor, acceptor = (sites[..., i] for i in range(4))
         one, two, three, intron = (classes[..., i] for i in range(4))
         of = {"I": jnp.zeros_like(one), "1": one, "2": two, "3": three, "S": one + start, "T": three}
@@ -236,7 +236,7 @@ def grammar(min_intron: int = SHORTEST_INTRON, *, memory: bool = False) -> Gramm
             for mark, wanted in required:
                 score = jnp.where(((marks & mark) != 0) == wanted, score, impossible)
             columns.append(jnp.maximum(score, impossible))
-        return jnp.stack(columns, axis=-1)
+        return jnp.stack(columns, axis=axis)
 
     def bits(members: Iterable[str]) -> int:
         return sum(1 << graph.index[s] for s in members) if len(states) < 32 else 0

@@ -33,9 +33,10 @@ class Emissions(Protocol):
         sites: [..., time, sites] scores of the sites that are here.
         marks: [..., time] bit sets of `Grammar.marks`.
         impossible: score of what the sequence forbids.
+        axis: of the states in the result.
     """
 
-    def __call__(self, classes: Array, sites: Array, marks: Array, *, impossible: float) -> Array: ...
+    def __call__(self, classes: Array, sites: Array, marks: Array, *, impossible: float, axis: int = -1) -> Array: ...
 
 
 def as_given(transitions: Transitions) -> Transitions:

@@ -232,11 +232,11 @@ def _grammar(labels: Labels, lengths: Sequence[int], for_posteriors: Grammar | N
     begins = [graph.index[chains[i][0]] for i in labels.bordered]
     ends = [graph.index[chains[i][-1]] for i in labels.bordered]
 
-    def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float) -> Array:
+    def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float, axis: int = -1) -> Array:
         scores = jnp.asarray(classes)[..., label_of_state]
-        if sites is None or not sites.shape[-1]:  # a model without border models
-            return scores
-        return scores.at[..., begins].add(sites[..., 0::2]).at[..., ends].add(sites[..., 1::2])
+        if sites is not None and sites.shape[-1]:  # a model with border models
+            scores = scores.at[..., begins].add(sites[..., 0::2]).at[..., ends].add(sites[..., 1::2])
+        return jnp.moveaxis(scores, -1, axis)
 
     bits = np.array([1 << i for i in range(len(chains))], np.int32)
     members = np.eye(len(chains), dtype=np.float32)[label_of_state]

@@ -171,10 +171,10 @@ def test_dropout_leaves_out_its_share_and_raises_the_rest() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_unknown_sequence_scores_nothing(kind: str) -> None:
+def test_unknown_sequence_scores_what_the_grammar_says(kind: str) -> None:
     codes = np.full((1, 60), 4, np.uint8)
     tracks = score(codes, random_tables(np.random.default_rng(4), 1), kind)
-    assert not tracks.classes.any()
+    np.testing.assert_array_equal(tracks.classes, np.float32(GRAMMARS[kind].unknown_base))
     assert not tracks.sites.any()
 
 

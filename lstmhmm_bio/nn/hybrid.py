@@ -128,4 +128,5 @@ def score_windows(
             found = jax.lax.stop_gradient(found)
         found = jnp.exp(params.borders.log_temperature) * found
         sites = jnp.concatenate([sites, jnp.where(s.codes[:, :, None] < 4, found, 0.0)], -1)
+    classes = jnp.where(s.codes[:, :, None] < 4, classes, grammar.unknown_base)
     return Tracks(classes, sites, marks, logits)

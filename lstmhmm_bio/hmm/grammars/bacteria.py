@@ -277,6 +277,8 @@ GRAMMAR = Grammar(
     start_codons=PROKARYOTIC_STARTS,
     marks=marks,
     emissions=emissions,
+    # a gene may hold some unknown bases, but nothing else is no gene
+    unknown_base=-0.05,
     groups=_groups(
         stop=lambda s: "T" in s,
         start=lambda s: "S" in s,

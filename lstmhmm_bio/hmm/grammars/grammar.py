@@ -65,6 +65,7 @@ class Grammar:
         for_posteriors: a smaller grammar with the same groups and weights that posteriors are computed with (default:
             this one).
         relaxed: see `Relaxation`; None if the grammar has no constraints that are worth it.
+        unknown_base: score that every class has at an unknown base.
         completed: transition weights by name -> the same with those that follow from others.
         label_bits: [states] the bit of each state in the bit sets of labels; None: bit i is that of state i.
     """
@@ -83,6 +84,7 @@ class Grammar:
     whole: Callable[[NDArray[Any]], list[Segments]]
     for_posteriors: Grammar | None = None
     relaxed: Relaxation | None = None
+    unknown_base: float = 0.0
     completed: Callable[[Transitions], Transitions] = as_given
     label_bits: NDArray[np.int32] | None = None
 

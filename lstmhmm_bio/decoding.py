@@ -27,6 +27,7 @@ from .hmm.recursions import forward
 from .hmm.segmented import joined, segment_paths, spans_of
 from .hmm.viterbi import UNITS, ViterbiDecoder, to_fixed_scores, viterbi
 from .nn.network import CodeMasks
+from .runtime import call_devices
 from .scoring import Tracks
 from .sequence import GeneticCode, reverse_complement
 from .windows import LONG, SHORT
@@ -38,7 +39,7 @@ PATH_SEGMENT, PATH_FLANK = 2 * LONG, 8192
 BLOCK = 1 << 16
 #: posteriors of a long record are computed on segments of this core with this much context at both ends, side by side;
 #: on real genomes more context changed them by less than 1e-3 at most
-SEGMENT_FLANK = 4096
+SEGMENT_FLANK = 2048
 SEGMENT_CORE = LONG - 2 * SEGMENT_FLANK
 #: positions of both strands in one batch of short records
 _BATCH_BASES = 32 * LONG
@@ -280,8 +281,8 @@ _log_partition = jax.jit(forward, static_argnums=0)
 
 
 def _side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
-    """Runs tasks on the devices in turn, as many at once as there are devices."""
-    devices = jax.devices()
+    """Runs tasks side by side, on the devices in turn."""
+    devices = call_devices()
 
     def run(n: int) -> None:
         with jax.default_device(devices[n % len(devices)]):

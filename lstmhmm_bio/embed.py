@@ -27,6 +27,7 @@ from .features import Record
 from .metagenome import AnyCalibration, tables_by_record
 from .model import Model
 from .nn.network import CodeMasks, NetworkConfig, NetworkParams, encode, signals
+from .runtime import call_devices
 from .sequence import GeneticCode
 from .windows import CALL, Window, cut, windows_of
 
@@ -75,7 +76,7 @@ class Embedder:
     def __init__(self, model: Model, *, genetic_code: int = 11) -> None:
         self.model = model
         self.code = GeneticCode.from_number(genetic_code, model.grammar.start_codons)
-        self._devices = jax.devices()
+        self._devices = call_devices()
         masks = CodeMasks.of(self.code)
         self._on_device = [jax.device_put((model.params.network, masks), d) for d in self._devices]
 

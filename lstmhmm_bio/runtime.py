@@ -1,7 +1,8 @@
-"""Setting up JAX: one XLA device per CPU core, a persistent compilation cache.
+"""Setting up JAX: threads, a persistent compilation cache, and where calls run side by side.
 
-Must run before JAX is first used, because XLA reads its flags once. On CPU one device with one thread per core is
-more than twice as fast as one device with all threads: the LSTM's small products gain nothing from being split.
+Must run before JAX is first used, because XLA reads its settings once. On a CPU as many calls run at once as there are
+threads, all on one device: the LSTM's small products gain little from being split, and programs are traced, compiled
+and loaded once.
 """
 
 from __future__ import annotations
@@ -11,8 +12,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    import jax
+
+#: threads that `configure` was given
+_threads: int | None = None
 
 
 def available_cores() -> int:
@@ -33,11 +41,12 @@ def configure(threads: int = 0, device: str = "auto", *, cache: bool = True) -> 
     Raises:
         UsageError: a GPU is wanted and there is none that JAX can use.
     """
-    threads = threads or available_cores()
+    global _threads
+    _threads = threads or available_cores()
     _keep_memory()
     if "jax" not in sys.modules:
+        os.environ["NPROC"] = str(_threads)  # size of XLA's thread pool
         flags = [
-            f"--xla_force_host_platform_device_count={threads}",
             "--xla_cpu_multi_thread_eigen=false",
             # compile whole scans into one function: decoding a long record is ten times faster
             "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=100000000",
@@ -60,6 +69,16 @@ def configure(threads: int = 0, device: str = "auto", *, cache: bool = True) -> 
             jax.devices("gpu")
         except RuntimeError:
             raise UsageError("--device gpu: JAX finds no GPU; install jax[cuda12] or use --device cpu") from None
+
+
+def call_devices() -> list[jax.Device]:
+    """The device of each of the calls that may run at once: every accelerator takes one, a CPU one per thread."""
+    import jax
+
+    devices = jax.devices()
+    if len(devices) == 1 and devices[0].platform == "cpu":
+        return devices * (_threads or available_cores())
+    return devices
 
 
 #: of glibc's mallopt: parameter and value

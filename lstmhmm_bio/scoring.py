@@ -24,6 +24,7 @@ from .hmm.viterbi import UNITS
 from .model import Model
 from .nn.hybrid import HybridParams, score_windows
 from .nn.network import CodeMasks, NetworkConfig
+from .runtime import call_devices
 from .sequence import GeneticCode
 from .windows import CALL, Window, cut, windows_of
 
@@ -78,7 +79,7 @@ class Scorer:
     def __init__(self, model: Model, code: GeneticCode) -> None:
         self._config, self._grammar = model.config, model.grammar
         masks = CodeMasks.of(code)
-        self._devices = jax.devices()
+        self._devices = call_devices()
         self._on_device = [jax.device_put((model.params, masks), d) for d in self._devices]
 
     def __call__(self, records: Sequence[Record], tables_of: Callable[[Record], Tables]) -> list[Tracks]:

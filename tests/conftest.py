@@ -1,11 +1,14 @@
-"""Set-up of all tests: two CPU devices in JAX, as on a machine with two cores; no deadlines, since machines differ."""
+"""Set-up of all tests: two CPU devices in JAX, like two accelerators; no deadlines, since machines differ."""
 
 from __future__ import annotations
+
+import os
 
 from hypothesis import settings
 
 from lstmhmm_bio.runtime import configure
 
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 configure(2, "cpu", cache=False)
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")

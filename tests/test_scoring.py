@@ -13,6 +13,7 @@ from lstmhmm_bio.features import Record
 from lstmhmm_bio.hmm.viterbi import UNITS
 from lstmhmm_bio.nn.hybrid import score_windows
 from lstmhmm_bio.nn.network import CodeMasks
+from lstmhmm_bio.runtime import call_devices
 from lstmhmm_bio.scoring import Scorer, Tracks
 from lstmhmm_bio.sequence import GeneticCode, reverse_complement
 from lstmhmm_bio.windows import CORE, FLANK, LONG, SHORT, windows_of
@@ -78,6 +79,7 @@ def test_one_device_or_two(
     devices = jax.devices()
     assert len(devices) == 2
     monkeypatch.setattr(jax, "devices", lambda: devices[:1])
+    assert call_devices() == 2 * devices[:1]  # two threads
     for found, expected in zip(Scorer(MODEL, CODE)(records, tables_of), tracks, strict=True):
         assert_identical(found, expected)
 
@@ -120,13 +122,15 @@ def test_long_records_are_scored_window_by_window(
     assert first.core_end == second.core_start == CORE
 
 
-def test_unknown_bases_score_nothing(tables_of: Callable[[Record], Tables]) -> None:
+def test_unknown_bases_score_what_the_grammar_says(tables_of: Callable[[Record], Tables]) -> None:
     codes = random_codes(np.random.default_rng(5), 600)
     codes[200:300] = 4
     tracks = Scorer(MODEL, CODE)([Record("r0", codes)], tables_of)[0]
-    assert not tracks.classes[0, 200:300].any()
-    assert not tracks.classes[1, reverse_complement(codes) == 4].any()
-    assert (tracks.classes[0, :200] != 0).mean() > 0.99
+    unknown = round(MODEL.grammar.unknown_base * UNITS)
+    assert unknown < 0
+    assert (tracks.classes[0, 200:300] == unknown).all()
+    assert (tracks.classes[1, reverse_complement(codes) == 4] == unknown).all()
+    assert (tracks.classes[0, :200] != unknown).mean() > 0.99
 
 
 def test_no_records(tables_of: Callable[[Record], Tables]) -> None:

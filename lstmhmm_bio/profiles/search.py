@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hmm.chain import Parse, forward_scores, length_model, pad_length, parse
-from ..runtime import return_memory
+from ..runtime import call_devices, return_memory
 from .domains import Found, each_parse, find_domains
 from .hits import DomainHit, Hit, QueryResult, Thresholds, check, passes, report
 from .plan7 import SearchModel, pad_sequences, padded_time
@@ -102,7 +102,7 @@ def search_proteins(
     """
     thresholds, settings = thresholds or Thresholds(), settings or Settings()
     again = readable_again(proteins)
-    pool = ThreadPoolExecutor(len(jax.local_devices()))
+    pool = ThreadPoolExecutor(len(call_devices()))
     try:
         for group in groups(profiles):
             yield from _search_group(group, again, thresholds, settings, pool)
@@ -139,7 +139,7 @@ def _search_group(
     check(profiles, thresholds)
     models = [SearchModel(profile) for profile in profiles]
     hits: list[list[Hit]] = [[] for _ in profiles]
-    devices = jax.local_devices()
+    devices = call_devices()
     sequences = residues = 0
     for chunk in _chunks(proteins):
         sequences += len(chunk)

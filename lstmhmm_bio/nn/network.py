@@ -18,7 +18,7 @@ from jax import Array
 
 from ..calibration import Tables
 from ..sequence import GeneticCode
-from .lstm import LSTMParams, init_lstm, strand_lstm
+from .lstm import LSTMParams, init_lstm, opposite, strand_lstm
 from .sites import SITES, Dense, SiteParams, init_dense, init_site, kmers
 
 #: per base and strand: 4 bases, then (start codon, stop codon, hexamer log-odds) of the own and of the other strand
@@ -171,24 +171,49 @@ def encode(
     Returns:
         [time / stride, 2 n, 2 * hidden].
     """
-    rows, time = s.codes.shape
-    own = jnp.stack([s.starts_here.astype(jnp.float32), s.stop_begins.astype(jnp.float32), s.hexamers], -1)
-    other = jnp.roll(own[:, ::-1], rows // 2, axis=0)
-    base = jax.nn.one_hot(s.codes, 4)
-    x = jnp.concatenate([base, own, other], -1).reshape(rows, time // config.stride, -1).swapaxes(0, 1)
-    mask = (s.codes < 4).reshape(rows, -1, config.stride).any(-1).astype(jnp.float32).T
-    beside = (config.seen - config.stride) // 2 * CHANNELS
-    before, after = x[:-1, :, x.shape[2] - beside :], x[1:, :, :beside]
-    constant = jnp.broadcast_to(jnp.concatenate([summary, summary]), (len(x), rows, 3))
-    x = jnp.concatenate(
-        [jnp.pad(before, ((1, 0), (0, 0), (0, 0))), x, jnp.pad(after, ((0, 1), (0, 0), (0, 0))), constant], -1
-    )
-    h = jnp.tanh(x @ params.stem.w + params.stem.b)
+    rows = len(s.codes)
+
+    def by_step(x: Array) -> Array:
+        """[2 n, time] to [steps, 2 n, stride]."""
+        return x.reshape(rows, -1, config.stride).swapaxes(0, 1)
+
+    codes = by_step(s.codes)
+    own = [by_step(x).astype(jnp.float32) for x in (s.starts_here, s.stop_begins, s.hexamers)]
+    other = [opposite(x)[..., ::-1] for x in own]
+    # a step's bases lie side by side: [steps, 2 n, channels, bases]
+    x = jnp.stack([*((codes == base).astype(jnp.float32) for base in range(4)), *own, *other], -2)
+    x = x.reshape(*codes.shape[:2], -1)
+    of_all = jnp.concatenate([summary, summary]) @ params.stem.w[-3:] + params.stem.b
+    h = jnp.tanh(_convolution(params.stem.w[:-3], config, x) + of_all)
+    mask = (codes < 4).any(-1).astype(jnp.float32)
     for i, layer in enumerate(params.lstm):
         h = strand_lstm(layer, h, mask)
         if dropout:
             h = dropout(h, i)
     return h
+
+
+def _convolution(weights: Array, config: NetworkConfig, x: Array) -> Array:
+    """Products of each step and the bases beside it with weights [seen * CHANNELS, stem].
+
+    Args:
+        weights: base by base.
+        config: sizes.
+        x: [steps, 2 n, CHANNELS * stride], channel by channel.
+    """
+    by_base = weights.reshape(config.seen, CHANNELS, -1)
+    beside = (config.seen - config.stride) // 2
+    before, own, after = jnp.split(by_base, [beside, beside + config.stride])
+    blocks = [own]
+    if beside:  # what a step adds to the next and to the one before
+        rest = ((0, config.stride - beside), (0, 0), (0, 0))
+        blocks += [jnp.pad(before, (rest[0][::-1], *rest[1:])), jnp.pad(after, rest)]
+    columns = jnp.concatenate(blocks, -1).swapaxes(0, 1).reshape(config.stride * CHANNELS, -1)
+    of_own, *of_beside = jnp.split(x @ columns, len(blocks), -1)
+    if of_beside:
+        to_next, to_last = of_beside
+        of_own = of_own.at[1:].add(to_next[:-1]).at[:-1].add(to_last[1:])
+    return of_own
 
 
 class ReadOut(NamedTuple):

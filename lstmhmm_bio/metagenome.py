@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from .calibration import Calibration, Counts, Prior, Tables, gc_content
 from .features import Record
 from .sequence import Codes, kmer_counts
 
+#: tables of GC contents that are kept, 20 kB each: reads of one length have few
+_KEPT = 1000
 WORD = 4
 #: groups are made such that each has about this many bases of the sample, and dissolved below a third of it
 GROUP_BASES = 150_000
@@ -93,7 +96,12 @@ def tables_by_record(calibration: AnyCalibration, prior: Prior, genetic_code: in
         genetic_code: NCBI table number of records without a calibration.
     """
     if calibration is None or (isinstance(calibration, GroupedCalibration) and not calibration.calibrations):
-        return lambda record: Calibration.expected(gc_content(record.codes), genetic_code).tables(prior)
+
+        @lru_cache(_KEPT)
+        def expected(gc: float) -> Tables:
+            return Calibration.expected(gc, genetic_code).tables(prior)
+
+        return lambda record: expected(gc_content(record.codes))
     if isinstance(calibration, Calibration):
         of_genome = calibration.tables(prior)
         return lambda record: of_genome

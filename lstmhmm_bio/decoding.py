@@ -320,6 +320,7 @@ class _SegmentedPath:
 
     def __init__(self, grammar: Grammar, weights: Weights, strands: _Strands) -> None:
         self._grammar, self._scores, self._strands = _relaxed(grammar), weights.relaxed, strands
+        self._fixed = to_fixed_scores(self._scores)
         self._length = strands.marks.shape[1]
         self._spans = spans_of(self._length, PATH_SEGMENT, PATH_FLANK)
         self._paths = np.empty((2, len(self._spans), PATH_SEGMENT), np.uint8)
@@ -336,8 +337,7 @@ class _SegmentedPath:
         begins, ends = np.zeros((2, _PATH_ROWS), bool)
         for i, (a, b) in enumerate(spans):
             begins[2 * i : 2 * i + 2], ends[2 * i : 2 * i + 2] = a == 0, b == self._length
-        fixed = to_fixed_scores(self._scores)
-        paths, borders = _paths(self._grammar, fixed, parts, lengths, begins, ends, PATH_FLANK)
+        paths, borders = _paths(self._grammar, self._fixed, parts, lengths, begins, ends, PATH_FLANK)
         rows = 2 * len(spans)
         self._paths[:, first:end] = np.asarray(paths)[:rows].reshape(-1, 2, PATH_SEGMENT).swapaxes(0, 1)
         self._borders[:, first:end] = np.asarray(borders)[:rows].reshape(-1, 2, *self._borders.shape[2:]).swapaxes(0, 1)

@@ -78,7 +78,7 @@ class Embedder:
         self.code = GeneticCode.from_number(genetic_code, model.grammar.start_codons)
         self._devices = call_devices()
         masks = CodeMasks.of(self.code)
-        self._on_device = [jax.device_put((model.params.network, masks), d) for d in self._devices]
+        self._on_device = {d: jax.device_put((model.params.network, masks), d) for d in set(self._devices)}
 
     @property
     def width(self) -> int:
@@ -173,9 +173,9 @@ class Embedder:
             rows = members + members[:1] * (CALL // size - len(members))  # padded to the compiled shape
             codes = np.stack([cut(jobs[i].record.codes, jobs[i].window) for i in rows])
             stacked = Tables.stack([jobs[i].tables for i in rows])
-            device = number % len(self._devices)
+            device = self._devices[number % len(self._devices)]
             params, masks = self._on_device[device]
-            inputs = jax.device_put((codes, stacked), self._devices[device])
+            inputs = jax.device_put((codes, stacked), device)
             features = np.asarray(_encode(params, *inputs, masks, self.model.config))
             for row, i in enumerate(members):
                 out[i] = features[row]

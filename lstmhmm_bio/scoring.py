@@ -80,7 +80,7 @@ class Scorer:
         self._config, self._grammar = model.config, model.grammar
         masks = CodeMasks.of(code)
         self._devices = call_devices()
-        self._on_device = [jax.device_put((model.params, masks), d) for d in self._devices]
+        self._on_device = {d: jax.device_put((model.params, masks), d) for d in set(self._devices)}
 
     def __call__(self, records: Sequence[Record], tables_of: Callable[[Record], Tables]) -> list[Tracks]:
         """Scores records.
@@ -108,12 +108,16 @@ class Scorer:
 
         workers = len(self._devices)
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda n: self._run(n % workers, calls[n], records, tables, out), range(len(calls))))
+            list(
+                pool.map(
+                    lambda n: self._run(self._devices[n % workers], calls[n], records, tables, out), range(len(calls))
+                )
+            )
         return out
 
     def _run(
         self,
-        device: int,
+        device: jax.Device,
         call: list[Window],
         records: Sequence[Record],
         tables_of: Callable[[int], Tables],
@@ -125,7 +129,7 @@ class Scorer:
         tables = {i: tables_of(i) for i in {w.record for w in rows}}
         stacked = Tables.stack([tables[w.record] for w in rows])
         params, masks = self._on_device[device]
-        inputs = jax.device_put((codes, stacked), self._devices[device])
+        inputs = jax.device_put((codes, stacked), device)
         scored = _score(params, inputs[0], inputs[1], masks, self._config, self._grammar)
         scores = [np.asarray(x) for x in scored]
         for row, window in enumerate(call):

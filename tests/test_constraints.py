@@ -179,6 +179,7 @@ def small_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records and slices of up to 256 bases as batches, longer ones block by block."""
     for name, value in {
         "SHORT": (), "LONG": 256, "BLOCK": 200, "SEGMENT_FLANK": 64, "SEGMENT_CORE": 128, "_BATCH_BASES": 2048,
+        "PATH_SEGMENT": 256, "PATH_FLANK": 64,
     }.items():  # fmt: skip
         monkeypatch.setattr(decoding, name, value)
 

@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .sites import Dense, init_dense
+from .sites import Dense, init_dense, read_in
 
 #: bases that a model sees: outside of the region from its end on, and inside with the end itself
 OUTSIDE, INSIDE = 10, 101
 WIDTH = OUTSIDE + INSIDE
 #: first base that the model of a region's beginning (its end) sees, relative to the region's first (last) base
 FIRST = (-OUTSIDE, 1 - INSIDE)
-#: bases that a perceptron is spent on, per 64 bases of a strand
-PER_64 = 2
+#: bases that a perceptron is spent on, per 256 bases of a strand
+PER_256 = 8
 #: hidden units of the perceptrons
 HIDDEN = (96, 32)
 
@@ -87,12 +87,11 @@ def border_scores(params: BorderParams, codes: Array) -> Array:
         jax.nn.one_hot(padded, 4), kernel, (1,), "VALID", dimension_numbers=("NWC", "WIO", "NWC")
     )
     begin = jnp.tile(WIDTH + jnp.array(FIRST), models // 2)  # of the window of base 0
-    read_in = min(time, max(32, time * PER_64 // 64))
 
     def one(model: tuple[Array, Array, Array, tuple[Dense, Dense, Dense]]) -> Array:
         column, bias, offset, layers = model
         rough = jax.lax.dynamic_slice_in_dim(column, offset, time, 1) + bias
-        at = jax.lax.top_k(rough, read_in)[1]
+        at = jax.lax.top_k(rough, read_in(time, PER_256))[1]
         index = at[:, :, None] + offset + jnp.arange(WIDTH)
         bases = jax.vmap(lambda row, i: row[i])(padded, index)
         return jax.vmap(lambda row, i, v: row.at[i].add(v))(rough, at, correction(layers, bases))

@@ -206,8 +206,8 @@ def _convolution(weights: Array, config: NetworkConfig, x: Array) -> Array:
     before, own, after = jnp.split(by_base, [beside, beside + config.stride])
     blocks = [own]
     if beside:  # what a step adds to the next and to the one before
-        rest = ((0, config.stride - beside), (0, 0), (0, 0))
-        blocks += [jnp.pad(before, (rest[0][::-1], *rest[1:])), jnp.pad(after, rest)]
+        rest, none = config.stride - beside, (0, 0)
+        blocks += [jnp.pad(before, ((rest, 0), none, none)), jnp.pad(after, ((0, rest), none, none))]
     columns = jnp.concatenate(blocks, -1).swapaxes(0, 1).reshape(config.stride * CHANNELS, -1)
     of_own, *of_beside = jnp.split(x @ columns, len(blocks), -1)
     if of_beside:

@@ -61,7 +61,11 @@ def families(folder: Path, sets: list[str], only: int) -> Iterator[tuple[str, Pa
     for name in sets:
         if (folder / name).is_dir():
             for sequences in sorted((folder / name / "in").iterdir())[: only or None]:
-                yield name, sequences, folder / name / "ref" / sequences.name
+                stem = sequences.name.removesuffix(".gz")
+                (reference,) = (
+                    folder / name / "ref" / f for f in (stem, f"{stem}.gz") if (folder / name / "ref" / f).exists()
+                )
+                yield name, sequences, reference
 
 
 def _processor_seconds() -> float:

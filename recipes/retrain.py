@@ -1,11 +1,12 @@
 """Trains a bundled model again, by its recipe.
 
-    python recipes/retrain.py MODEL DATA -o FOLDER
+    python recipes/retrain.py MODEL DATA -o FOLDER [--share 0.25] [--seed 2]
 
 DATA holds the training sets as SET/genome.fa.gz and SET/annotation.gff3.gz, with the names of `sets.tsv`. The recipe,
 in `recipes.toml`, is a list of stages; each continues where the one before ended, the first from random weights or from
 the result of another recipe, which is trained first if FOLDER does not hold it. An interrupted run goes on where it
-stopped. The finished model lies in FOLDER/MODEL/; to bundle it, copy both its files to lstmhmm_bio/models.
+stopped. The finished model lies in FOLDER/MODEL/; to bundle it, copy both its files to lstmhmm_bio/models. A share of
+the steps and other seeds tell what a change of the recipe would be worth, and how far chance goes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ def main() -> None:
     parser.add_argument("model", choices=recipes["model"])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--share", type=float, default=1.0, help="of the steps of every stage (default: all)")
+    parser.add_argument("--seed", type=int, help="of every stage, in place of the recipe's")
     arguments = parser.parse_args()
+    for recipe in recipes["model"].values():
+        for stage in recipe["stage"]:
+            _change(stage["training"], arguments.share, arguments.seed)
     configure()
     card = retrain(arguments.model, recipes, arguments.data, arguments.output)
     print(f"wrote {card}")
@@ -62,6 +68,14 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
             )
         start = str(card)
     return _finish(name, recipe, recipes, data, Path(str(start)), folder / name)
+
+
+def _change(training: dict[str, Any], share: float, seed: int | None) -> None:
+    """A stage's settings with a share of the steps and another seed."""
+    for name in ("steps", "framewise_steps"):
+        training[name] = round(share * training[name])
+    if seed is not None:
+        training["seed"] = seed
 
 
 def sets_of(recipe: dict[str, Any], stage: dict[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from lstmhmm_bio.hmm.chain import (
     posteriors,
 )
 from lstmhmm_bio.hmm.chain_paths import optimal_accuracy, sample, viterbi
+from lstmhmm_bio.hmm.ungapped import ungapped_scores
 
 CODES = 3
 PAD = CODES  # a code that nothing emits
@@ -315,3 +316,22 @@ def test_lengths_of_paths() -> None:
         flanks = length_model(np.array([100]), multihit=multihit)
         assert visits * flanks.loop[0] / flanks.move[0] == pytest.approx(100, rel=1e-4)
     assert list(itertools.chain(*length_model(np.array([7]), multihit=False)[2:])) == [0, 1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ungapped_scores_are_those_of_a_chain_without_gaps(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    size, width, codes_of = 5, 8, 4
+    odds = np.zeros((codes_of, width), np.float32)
+    odds[:, :size] = np.exp(rng.normal(0, 2, (codes_of, size)))
+    zero = np.zeros(width, np.float32)
+    linked = np.where(np.arange(width) < size, 1, 0).astype(np.float32)
+    enter = linked * np.float32(2 / (size * (size + 1)))
+    chain = Chain(odds, np.ones(codes_of, np.float32), enter, linked, linked, *[zero] * 6)  # no gaps
+    codes = rng.integers(0, codes_of, (6, 20)).astype(np.uint8)
+    lengths = np.array([20, 1, 7, 13, 2, 20], np.int32)
+    flanks = length_model(lengths, multihit=True)
+    with np.errstate(divide="ignore"):
+        log_odds = np.maximum(np.log(odds), -1e4)
+    ours = ungapped_scores(log_odds, np.float32(size), flanks, codes, lengths)
+    np.testing.assert_allclose(ours, viterbi(chain, flanks, codes, lengths).score, rtol=1e-5, atol=1e-4)

@@ -11,8 +11,9 @@ from profile_samples import alignment_of, random_profile
 from test_align import emit, records_of, texts
 
 from lstmhmm_bio.errors import InputError
-from lstmhmm_bio.profiles.align import lay_out
-from lstmhmm_bio.profiles.guide import guide_tree, representatives, tree_of, tree_weights, word_vectors
+from lstmhmm_bio.profiles.align import align_group, align_paths, lay_out
+from lstmhmm_bio.profiles.build import build_profile
+from lstmhmm_bio.profiles.guide import guide_tree, tree_of, tree_weights, word_vectors
 from lstmhmm_bio.profiles.hmmfile import read_profiles
 from lstmhmm_bio.profiles.learn import align_insertions, learn_profile
 from lstmhmm_bio.profiles.msa import Alignment, read_alignments
@@ -91,16 +92,6 @@ def test_trees_join_relatives_first() -> None:
     assert weights.mean() == pytest.approx(1)
 
 
-def test_representatives_cover_the_rest() -> None:
-    rng = np.random.default_rng(0)
-    vectors = np.repeat(np.eye(4, dtype=np.float32), (50, 50, 50, 1), axis=0)
-    lengths = np.full(151, 30)
-    lengths[10] = 99
-    chosen = representatives(vectors, lengths, 10, rng)
-    assert len(set(chosen.tolist())) == 10
-    assert {10, 150} <= set(chosen.tolist())
-
-
 def test_learned_alignment_of_relatives() -> None:
     """Sequences drawn from a profile are aligned as they were drawn, nearly."""
     from families import sum_of_pairs
@@ -135,6 +126,42 @@ def test_insertions_are_aligned_afterwards() -> None:
     assert texts(better.rows) == ["MwwykkpcdefK", "MwwykkpcdefK", "M..........K"]
     assert texts(better.posteriors) == ["*9999999888*", "*9999997777*", "*..........*"]
     assert better.columns == {"RF": "x..........x", "PP_cons": "*..........*"}
+
+
+def test_of_many_insertions_much_longer_ones_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lstmhmm_bio.profiles.learn._ALIGNED", 2)
+    rows = np.array(
+        [list(r) for r in (b"mwwykkpcdefK", b"...mwwykkdefK"[1:], *[b".........aaK"] * 3, b"..........aK")], np.uint8
+    )
+    alignment = Alignment(tuple("abcdef"), rows, columns={"RF": "...........x"})
+    better = texts(align_insertions(alignment, AMINO).rows)
+    assert [row.replace(".", "") for row in better] == ["mwwykkpcdefK", "mwwykkdefK", *["aaK"] * 3, "aK"]
+    assert [better[1][better[0].index(x)] for x in "mwydef"] == list("mwydef")
+    # those before a profile stand at the right
+    assert [row[-3:] for row in better[2:]] == [*["aaK"] * 3, ".aK"]
+
+
+def test_a_group_takes_the_same_copy() -> None:
+    rng = np.random.default_rng(3)
+    ancestor = rng.choice(20, 30).astype(np.uint8)
+
+    def drawn(changed: float) -> np.ndarray:
+        return np.where(rng.random(30) < changed, rng.choice(20, 30), ancestor).astype(np.uint8)
+
+    letters = [f"s{i} " + "".join(AMINO.letters[c] for c in drawn(0.2)) for i in range(10)]
+    profile = build_profile(alignment_of("\n".join(letters)), "x", alphabet=AMINO)
+    (single,) = align_group(profile, ancestor[None])
+    (alone,) = align_paths(profile, [ancestor], "glocal")
+    assert (single.node == alone.node).all()
+    assert (single.is_match == alone.is_match).all()
+    np.testing.assert_allclose(single.posterior, alone.posterior, atol=1e-5)
+    # each alone takes the copy that is nearer, together the one that is nearer on average
+    rows = np.array([np.r_[drawn(0.5), drawn(0.0)], np.r_[drawn(0.1), drawn(0.3)], np.r_[drawn(0.6), drawn(0.1)]])
+    paths = align_group(profile, rows)
+    for path in paths:
+        assert (path.node[30:] == np.arange(1, 31)).all()
+        assert path.is_match[30:].all()
+        assert not path.is_match[:30].any()
 
 
 def test_sum_of_pairs_by_hand() -> None:

@@ -20,10 +20,13 @@ from .msa import Alignment
 from .plan7 import Mode, configure, pad_sequences, padded_time
 from .profile import Codes, Profile
 from .sequences import Sequence as Record
+from .weights import GAP
 
 #: cells (positions x sequences x nodes) that are computed at once
 _CELLS = 1 << 22
 _LARGEST_BATCH = 128
+#: nat against a residue that a profile forbids, in a column of several
+_WORST = 20.0
 
 
 class Path(NamedTuple):
@@ -80,6 +83,34 @@ def _decode(chain: Chain, codes: jax.Array, lengths: jax.Array) -> tuple[jax.Arr
 
     inner = jnp.where(best.inserted, at_node(post.insert), at_node(post.match))
     return best.node, aligned & ~best.inserted, jnp.where(aligned, inner, jnp.sum(post.outside, axis=-1).T)
+
+
+def align_group(profile: Profile, rows: NDArray[np.uint8]) -> list[Path]:
+    """The paths of sequences that are aligned to each other already, as if they were one sequence.
+
+    A column emits like the geometric mean of its residues. Where sequences hold a profile several times, all of them
+    take the same copy.
+
+    Args:
+        profile: to align to.
+        rows: [sequences, columns] codes with `GAP`.
+    """
+    chain = configure(profile, "glocal")
+    columns = rows.shape[1]
+    log_odds = np.zeros((padded_time(columns), chain.match.shape[1]), np.float32)
+    with np.errstate(divide="ignore"):
+        log_match = np.maximum(np.log(chain.match), -_WORST)
+    for row in rows:
+        there = row != GAP
+        log_odds[:columns][there] += log_match[np.minimum(row[there], profile.alphabet.unknown)]
+    chain = chain._replace(match=np.exp(log_odds / len(rows)))  # type: ignore[arg-type]
+    codes = np.arange(len(log_odds), dtype=np.int32)[None]
+    node, is_match, posterior = (np.asarray(x)[0] for x in _decode(chain, codes, np.array([columns], np.int32)))
+    paths = []
+    for row in rows:
+        there = np.flatnonzero(row != GAP)
+        paths.append(Path(_close_flanks(node[there], profile.length), is_match[there], posterior[there]))
+    return paths
 
 
 def _close_flanks(node: NDArray[np.int32], size: int) -> NDArray[np.int32]:

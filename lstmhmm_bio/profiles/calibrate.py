@@ -7,18 +7,19 @@ slope is computed from the profile, the locations are fitted to simulated sequen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hmm.chain import Chain, Flanks, forward_scores, length_model
+from ..hmm.chain import Flanks, forward_scores, length_model
 from ..hmm.chain_paths import viterbi
+from ..hmm.ungapped import ungapped_scores
 from .build import relative_entropy
-from .plan7 import configure
-from .profile import Profile
+from .plan7 import SearchModel
+from .profile import Codes, Profile
 from .statistics import null_score
 
 #: random sequences and their length: for Gumbel distributions and for the exponential tail
@@ -45,36 +46,32 @@ def calibrate(profile: Profile, *, seed: int = 42) -> Profile:
     def draw(length: int) -> NDArray[np.uint8]:
         return generator.choice(alphabet.size, (_SEQUENCES, length), p=alphabet.background).astype(np.uint8)
 
-    chain = configure(profile)
-    msv = gumbel_location(_bits(_viterbi, _ungapped(chain, profile.length), draw(_GUMBEL_LENGTH)), slope)
-    viterbi_mu = gumbel_location(_bits(_viterbi, chain, draw(_GUMBEL_LENGTH)), slope)
-    tau = tail_location(_bits(forward_scores, chain, draw(_TAIL_LENGTH)), slope)
+    model = SearchModel(profile)
+    chain = model.chain
+
+    def ungapped(flanks: Flanks, codes: Codes, lengths: NDArray[np.int32]) -> jax.Array:
+        return ungapped_scores(model.log_odds, np.float32(model.size), flanks, codes, lengths)
+
+    def gapped(flanks: Flanks, codes: Codes, lengths: NDArray[np.int32]) -> jax.Array:
+        return viterbi(chain, flanks, codes, lengths).score
+
+    def summed(flanks: Flanks, codes: Codes, lengths: NDArray[np.int32]) -> jax.Array:
+        return forward_scores(chain, flanks, codes, lengths)
+
+    msv = gumbel_location(_bits(ungapped, draw(_GUMBEL_LENGTH)), slope)
+    viterbi_mu = gumbel_location(_bits(gapped, draw(_GUMBEL_LENGTH)), slope)
+    tau = tail_location(_bits(summed, draw(_TAIL_LENGTH)), slope)
     statistics = {"MSV": (msv, slope), "VITERBI": (viterbi_mu, slope), "FORWARD": (tau, slope)}
     return replace(profile, statistics=statistics)
 
 
-def _viterbi(
-    chain: Chain, flanks: Flanks, codes: NDArray[np.uint8], lengths: NDArray[np.int32]
-) -> NDArray[np.floating]:
-    return viterbi(chain, flanks, codes, lengths).score
-
-
-def _ungapped(chain: Chain, size: int) -> Chain:
-    """HMMER's MSV model: any number of ungapped local alignments, each beginning anywhere with equal probability."""
-    real = np.arange(chain.enter.shape[-1]) < size
-    no = jnp.zeros_like(chain.enter)
-    linked = jnp.asarray(real, jnp.float32)
-    enter = linked * (2 / (size * (size + 1)))
-    return chain._replace(enter=enter, leave=linked, mm=linked, mi=no, md=no, im=no, ii=no, dm=no, dd=no)
-
-
-def _bits(score: Any, chain: Chain, sequences: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _bits(score: Callable[..., jax.Array], sequences: Codes) -> NDArray[np.float64]:
     """Multihit scores of sequences [n, length], null model taken off."""
     nats = []
     for i in range(0, len(sequences), _BATCH):
         codes = sequences[i : i + _BATCH]
         lengths = np.full(len(codes), codes.shape[1], np.int32)
-        nats.append(np.asarray(score(chain, length_model(lengths, multihit=True), codes, lengths), np.float64))
+        nats.append(np.asarray(score(length_model(lengths, multihit=True), codes, lengths), np.float64))
     return (np.concatenate(nats) - null_score(sequences.shape[1])) / np.log(2)
 
 

@@ -30,8 +30,10 @@ _SEVERAL = 0.20
 #: states (time x length x batch) whose posteriors are kept at a time
 _CELLS = 1 << 20
 _BATCH = 8
-#: shortest padded length of an envelope that is aligned, and of a region that is resolved
-_REGION = 512
+#: shortest padded length of an envelope that is aligned
+_ALIGNED = 512
+#: and of a region that is resolved: long enough for nearly all, so that nothing is compiled for a longer one
+_REGION = 2048
 #: regions that are resolved side by side, and states (time x length x batch) whose rows are kept for that
 _REGIONS = 32
 _SAMPLED = 1 << 21
@@ -195,7 +197,7 @@ def _score(model: SearchModel, sequences: Sequence[NDArray[np.uint8]], envelopes
     found: dict[int, Domain] = {}
     order = sorted(range(len(envelopes)), key=lambda i: envelopes[i].end - envelopes[i].start)
     while order:
-        time = max(_REGION, padded_time(envelopes[order[0]].end - envelopes[order[0]].start))
+        time = max(_ALIGNED, padded_time(envelopes[order[0]].end - envelopes[order[0]].start))
         batch = _BATCH if time * _BATCH * model.width <= _CELLS else 1
         chosen = [i for i in order[:batch] if envelopes[i].end - envelopes[i].start <= time]
         order = order[len(chosen) :]

@@ -43,35 +43,19 @@ def word_vectors(sequences: Sequence[Codes], alphabet: Alphabet) -> NDArray[np.f
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
-def representatives(
-    vectors: NDArray[np.float32], lengths: NDArray[np.integer], number: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Indices of sequences that cover the others: a fifth are the longest, two at random, and then those that are
-    least similar to all chosen.
-    """
-    if len(vectors) <= number:
-        return np.arange(len(vectors))
-    order = np.argsort(-lengths, kind="stable")
-    longest = number // 5
-    chosen = [*order[:longest], *rng.choice(order[longest:], 2 * longest, replace=False)]
-    nearest = (vectors @ vectors[chosen].T).max(axis=1)
-    nearest[chosen] = 2.0  # no choice any more
-    while len(chosen) < number:
-        farthest = int(nearest.argmin())
-        chosen.append(farthest)
-        nearest = np.maximum(nearest, vectors @ vectors[farthest])
-        nearest[farthest] = 2.0
-    return np.sort(np.array(chosen))
-
-
 def guide_tree(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     """Average linkage of 1 - similarity, as `scipy.cluster.hierarchy.linkage` gives it: [sequences - 1, 4]."""
+    return linkage_of(np.maximum(1.0 - vectors @ vectors.T, 0.0).astype(np.float64))
+
+
+def linkage_of(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The tree of average linkage of distances [sequences, sequences], as scipy gives it: [sequences - 1, 4]."""
     from scipy.cluster.hierarchy import linkage  # type: ignore[import-untyped]
     from scipy.spatial.distance import squareform  # type: ignore[import-untyped]
 
-    distance = np.maximum(1.0 - vectors @ vectors.T, 0.0).astype(np.float64)
+    distance = (distance + distance.T) / 2
     np.fill_diagonal(distance, 0.0)
-    return linkage(squareform((distance + distance.T) / 2, checks=False), "average")
+    return linkage(squareform(distance, checks=False), "average")
 
 
 def tree_weights(tree: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -96,9 +80,6 @@ def tree_of(rows: NDArray[np.uint8]) -> NDArray[np.float64]:
     Args:
         rows: codes; those of gaps are large.
     """
-    from scipy.cluster.hierarchy import linkage
-    from scipy.spatial.distance import squareform
-
     present = rows < MISSING
     distance = np.zeros((len(rows), len(rows)))
     for i, (row, there) in enumerate(zip(rows, present, strict=True)):
@@ -106,5 +87,4 @@ def tree_of(rows: NDArray[np.uint8]) -> NDArray[np.float64]:
         same = ((rows == row) & there).sum(axis=1)
         # few shared columns tell little
         distance[i] = 1 - (same + 1) / (both + _SHARED)
-    np.fill_diagonal(distance, 0.0)
-    return linkage(squareform((distance + distance.T) / 2, checks=False), "average")
+    return linkage_of(distance)

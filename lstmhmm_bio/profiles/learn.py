@@ -1,15 +1,17 @@
 """Learning a profile from sequences that are not aligned, and aligning them to it.
 
-A first alignment of representative sequences follows a guide tree of shared words (`progressive`); the profile built
-from it is then fitted: sequences are decoded with it by forward and backward, and it is estimated anew from where they
-stand, with weights and priors as in `build`, so that match states come where most sequences have a residue and go
-where few do. Distances in the alignment that results give a better guide tree, and all begins again from there. In the
-end all sequences take part. Insertions that are long are aligned afterwards as a family of their own.
+It begins several times, with some of the sequences each: a first alignment follows a guide tree of shared words
+(`progressive`), and the profile built from it is fitted: sequences are decoded with it by forward and backward, and it
+is estimated anew from where they stand, with weights and priors as in `build`, so that match states come where most
+sequences have a residue and go where few do. Distances in the alignment that results give a better guide tree, and
+that start begins again from there. What all these profiles make of the same sequences is put together (`consensus`),
+and the profile of that is fitted to all. Insertions that are long are aligned afterwards as a family of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,24 +19,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .align import Path, align_paths, lay_out
+from .align import Path, align_group, align_paths, lay_out
 from .build import build_profile, digitise
-from .guide import guide_tree, representatives, tree_of, tree_weights, word_vectors
+from .consensus import consensus_alignment
+from .guide import guide_tree, tree_of, tree_weights, word_vectors
 from .msa import Alignment
 from .profile import Alphabet, Codes, Profile
-from .progressive import progressive_alignment
+from .progressive import OPEN, progressive_alignment
 from .sequences import Sequence as Record
 from .weights import GAP
 
-#: sequences in the first alignments, and those the profile is fitted to at the end
-_REPRESENTATIVES = 200
-_FITTED = 2000
-#: rounds of fitting after a first alignment and at the end
+#: gap costs of the starts' first alignments, nat
+_STARTS = (5.5, 3.5, 4.5)
+#: share of the sequences in each start, their greatest number, and their residues together
+_SHARE, _MEMBERS, _RESIDUES = 0.8, 300, 75_000
+#: sequences of the consensus alignment, and those the profile is fitted to at the end
+_CONSENSUS, _FITTED = 100, 1000
+#: rounds of fitting after a first alignment
 _ROUNDS = 2
-#: a match state is a column in which this share of the sequences, by weight, has a residue
-_SYMFRAC = 0.4
-#: insertions of at least so many columns are aligned, if not more than so many sequences have them
-_LONG_INSERTION, _INSERTED = 8, 400
+#: a match state is a column in which this share of the sequences, by weight, has a residue; the next if there is none
+_SYMFRACS = (0.5, 0.25, 0.1, 0.0)
+#: sequences longer than the profile by this factor may hold it several times; they are aligned to each other first
+_LONG = 2.0
+#: insertions of at least so many columns are aligned
+_LONG_INSERTION = 8
+#: and of many insertions those that are longer than the median one by this factor
+_MUCH_LONGER = 4
+#: no more than so many sequences or insertions are aligned to each other
+_ALIGNED = 400
 
 
 class Learned(NamedTuple):
@@ -56,7 +68,7 @@ def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, 
         sequences: codes, two or more that are not empty.
         alphabet: of the codes.
         name: of the profile.
-        seed: of the choice of representatives.
+        seed: of the choice of sequences.
 
     Raises:
         InputError: there are not two sequences to learn from.
@@ -65,20 +77,26 @@ def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, 
     if len(filled) < 2:
         raise InputError("a profile is learned from two sequences or more")
     rng = np.random.default_rng(seed)
-    vectors = word_vectors(filled, alphabet)
-    lengths = np.array([len(codes) for codes in filled])
-    chosen = representatives(vectors, lengths, _REPRESENTATIVES, rng)
-    family = _Family([filled[i] for i in chosen], alphabet, name)
-    rows = family.first_alignment(guide_tree(vectors[chosen]))
-    profile = family.fit(rows)
-    rows = family.first_alignment(tree_of(family.aligned(profile)))
-    profile = family.fit(rows)
-    if len(filled) > len(chosen):
-        sample = filled if len(filled) <= _FITTED else [filled[i] for i in rng.choice(len(filled), _FITTED, False)]
-        larger = _Family(sample, alphabet, name)
-        for _ in range(_ROUNDS):
-            profile = larger.estimate(larger.aligned(profile))
-    return Learned(profile, align_paths(profile, sequences, "glocal"))
+    median = int(np.median([len(codes) for codes in filled]))
+
+    def some(number: int) -> _Family:
+        size = min(len(filled), number, max(2, _RESIDUES * number // (_MEMBERS * median)))
+        chosen = np.sort(rng.choice(len(filled), size, replace=False))
+        return _Family([filled[i] for i in chosen], alphabet, name)
+
+    share = max(2, round(_SHARE * len(filled)))
+    begun = [profile for gap_open in _STARTS for profile in some(min(share, _MEMBERS)).begin(gap_open)]
+    common = some(_CONSENSUS)
+    profile = common.estimate(consensus_alignment([common.aligned(each) for each in begun], rng))
+    fitted = some(_FITTED)
+    profile = fitted.estimate(fitted.aligned(profile))
+    paths = align_paths(profile, sequences, "glocal")
+    long = [i for i, codes in enumerate(sequences) if len(codes) > _LONG * profile.length]
+    if 1 < len(long) <= _ALIGNED:
+        rows = _Family([sequences[i] for i in long], alphabet, name).first_alignment()
+        for i, path in zip(long, align_group(profile, rows), strict=True):
+            paths[i] = path
+    return Learned(profile, paths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,22 +107,34 @@ class _Family:
     alphabet: Alphabet
     name: str
 
-    def first_alignment(self, tree: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """[sequences, columns] codes along a guide tree."""
-        return progressive_alignment(self.sequences, tree, tree_weights(tree), self.alphabet)
+    def begin(self, gap_open: float) -> Iterator[Profile]:
+        """Profiles fitted to first alignments along a tree of words, and along that of the alignment it leads to."""
+        tree = None
+        for again in (True, False):
+            profile = self.estimate(self.first_alignment(tree, gap_open))
+            for _ in range(_ROUNDS):
+                profile = self.estimate(self.aligned(profile))
+            yield profile
+            if again:
+                tree = tree_of(self.aligned(profile))
 
-    def fit(self, rows: NDArray[np.uint8]) -> Profile:
-        """A profile from a first alignment, after some rounds."""
-        profile = self.estimate(rows)
-        for _ in range(_ROUNDS):
-            profile = self.estimate(self.aligned(profile))
-        return profile
+    def first_alignment(self, tree: NDArray[np.float64] | None = None, gap_open: float = OPEN) -> NDArray[np.uint8]:
+        """[sequences, columns] codes along a guide tree, that of words if none is given."""
+        if tree is None:
+            tree = guide_tree(word_vectors(self.sequences, self.alphabet))
+        return progressive_alignment(self.sequences, tree, tree_weights(tree), self.alphabet, gap_open)
 
     def estimate(self, rows: NDArray[np.uint8]) -> Profile:
+        """The profile of aligned sequences, [sequences, columns] codes."""
         letters = letters_of(rows, self.alphabet)
         names = tuple(map(str, range(len(rows))))
-        profile = build_profile(Alignment(names, letters), self.name, alphabet=self.alphabet, symfrac=_SYMFRAC)
-        return replace(profile, map=())
+        alignment = Alignment(names, letters)
+        for symfrac in _SYMFRACS:
+            # a sequence is no fragment because another one is long: columns that few have are no match states
+            with suppress(InputError):
+                profile = build_profile(alignment, self.name, alphabet=self.alphabet, symfrac=symfrac, fragthresh=0.0)
+                return replace(profile, map=())
+        raise AssertionError("every column holds a residue")
 
     def aligned(self, profile: Profile) -> NDArray[np.uint8]:
         """[sequences, columns] codes along the paths through a profile."""
@@ -135,7 +165,7 @@ def align_insertions(alignment: Alignment, alphabet: Alphabet) -> Alignment:
     lines: dict[str, list[str]] = {name: [] for name in alignment.columns}
     at = 0
     for start, end in [*zip(edges[::2], edges[1::2], strict=True), (len(rf), len(rf))]:
-        order = _order_of(alignment.rows[:, start:end], alphabet)
+        order = _order_of(alignment.rows[:, start:end], alphabet, at_start=start == 0)
         for kept, table in zip(pieces, tables, strict=True):
             if table is not None:
                 kept += [table[:, at:start], _reordered(table[:, start:end], order)]
@@ -151,18 +181,30 @@ def align_insertions(alignment: Alignment, alphabet: Alphabet) -> Alignment:
     )
 
 
-def _order_of(block: NDArray[np.uint8], alphabet: Alphabet) -> NDArray[np.intp] | None:
+def _order_of(block: NDArray[np.uint8], alphabet: Alphabet, *, at_start: bool) -> NDArray[np.intp] | None:
     """Which of its residues (from 0) each row has in each column of the block's own alignment, -1 for none; or None
-    if the block stays as it is.
+    if the block stays as it is. Of too many rows those with much longer insertions than most are aligned, the others
+    stand at one side.
+
+    Args:
+        block: [sequences, columns] ASCII.
+        alphabet: of its letters.
+        at_start: it is the first of its alignment, whose residues stand at the right.
     """
     present = block != ord(".")
-    members = np.flatnonzero(present.any(axis=1))
-    if block.shape[1] < _LONG_INSERTION or not 1 < len(members) <= _INSERTED:
+    counts = present.sum(axis=1)
+    few = 0
+    if (counts > 0).sum() > _ALIGNED:
+        few = max(np.sort(counts)[-_ALIGNED - 1], _MUCH_LONGER * int(np.median(counts[counts > 0])))
+    members = np.flatnonzero(counts > few)
+    if block.shape[1] < _LONG_INSERTION or len(members) < 2:
         return None
     sequences = [alphabet.encode(block[i, present[i]].tobytes()) for i in members]
-    tree = guide_tree(word_vectors(sequences, alphabet))
-    rows = progressive_alignment(sequences, tree, tree_weights(tree), alphabet)
-    order = np.full((len(block), rows.shape[1]), -1)
+    rows = _Family(sequences, alphabet, "").first_alignment()
+    width = rows.shape[1]
+    column = np.arange(width)
+    number = column - (width - counts[:, None]) if at_start else np.broadcast_to(column, (len(block), width))
+    order = np.where((number >= 0) & (number < counts[:, None]), number, -1)
     order[members] = np.where(rows != GAP, np.cumsum(rows != GAP, axis=1) - 1, -1)
     return order
 

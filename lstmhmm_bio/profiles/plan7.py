@@ -21,6 +21,9 @@ from .profile import DD, DM, MD, MI, MM, Alphabet, Profile
 
 Mode = Literal["local", "glocal"]
 
+#: log odds of residues that a profile forbids
+_FORBIDDEN = -1e4
+
 
 #: padded lengths of sequences; beyond, multiples of the last
 TIMES = (128, 512, 2048, 8192, 32768)
@@ -67,12 +70,21 @@ class SearchModel:
         mean = np.divide(odds, members, out=np.ones_like(odds), where=members > 0)
         return np.pad(mean, ((0, 0), (0, self.width - self.size))).astype(np.float32)
 
+    @cached_property
+    def log_odds(self) -> NDArray[np.float32]:
+        """[codes, width] of match states in nat; what cannot be, padding included, is low."""
+        with np.errstate(divide="ignore"):
+            scores = np.maximum(np.log(self.chain.match), _FORBIDDEN)
+        scores[:, self.size :] = _FORBIDDEN
+        return scores.astype(np.float32)
+
     def on_device(self) -> SearchModel:
         """The same, its arrays on JAX's default device."""
         import jax
 
         there = replace(self)
-        there.__dict__.update(chain=jax.device_put(self.chain), average=jax.device_put(self.average))
+        kept = {"chain": self.chain, "average": self.average, "log_odds": self.log_odds}
+        there.__dict__.update(jax.device_put(kept))
         return there
 
 

@@ -18,15 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hmm.chain import Parse, forward_scores, length_model, pad_length, parse
+from ..hmm.ungapped import ungapped_scores
 from ..runtime import call_devices, return_memory
 from .domains import Found, each_parse, find_domains
 from .hits import DomainHit, Hit, QueryResult, Thresholds, check, passes, report
 from .plan7 import SearchModel, pad_sequences, padded_time
 from .profile import Profile
 from .sequences import Sequence as Target
-from .statistics import bias_correction, composition_score, log_survival, null_score
+from .statistics import bias_correction, composition_score, gumbel_survival, log_survival, null_score
 
 _LN2 = math.log(2)
+#: P-value of the ungapped score up to which the forward score is computed
+_UNGAPPED_PVALUE = 0.02
 #: P-value of the forward score below which a sequence is looked at closely
 _FORWARD_PVALUE = 1e-5
 #: bits by which the sum over domains may exceed the forward score: their flanks are those of a single hit, which cost
@@ -49,7 +52,7 @@ class Settings:
     """How to search.
 
     Attributes:
-        filters: pass over sequences whose forward score is nothing special.
+        filters: pass over sequences whose ungapped score, and then those whose forward score is nothing special.
         bias_filter: hold that score against the profile's mean composition.
         null2: correct scores for biased composition.
     """
@@ -226,6 +229,8 @@ def _promising(
     """Batches of the sequences that pass the filters and whose score, whatever their domains, may be reported."""
     statistics = model.profile.statistics["FORWARD"]
     threshold = math.log(_FORWARD_PVALUE)
+    if settings.filters:
+        batches = _similar(model, chunk, batches)
     scores = [forward_scores(model.chain, length_model(b.lengths, multihit=True), b.codes, b.lengths) for b in batches]
     chosen = []
     for batch, score in zip(batches, jax.device_get(scores), strict=True):
@@ -243,6 +248,23 @@ def _promising(
             if settings.filters and log_survival((nats - null) / _LN2, statistics) > threshold:
                 continue
             chosen.append(number)
+    return _batches(chunk, chosen, model.padding)
+
+
+def _similar(model: SearchModel, chunk: Sequence[Target], batches: list[_Batch]) -> list[_Batch]:
+    """Batches of the sequences that some ungapped stretches make worth a closer look."""
+    statistics = model.profile.statistics["MSV"]
+    size = np.float32(model.size)
+    scores = [
+        ungapped_scores(model.log_odds, size, length_model(b.lengths, multihit=True), b.codes, b.lengths)
+        for b in batches
+    ]
+    chosen = []
+    for batch, score in zip(batches, jax.device_get(scores), strict=True):
+        for number, nats in zip(batch.numbers, score.tolist(), strict=False):
+            bits = (nats - null_score(len(chunk[number].codes))) / _LN2
+            if gumbel_survival(bits, statistics) <= _UNGAPPED_PVALUE:
+                chosen.append(number)
     return _batches(chunk, chosen, model.padding)
 
 

@@ -128,17 +128,25 @@ def test_insertions_are_aligned_afterwards() -> None:
     assert better.columns == {"RF": "x..........x", "PP_cons": "*..........*"}
 
 
-def test_of_many_insertions_much_longer_ones_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_insertions_those_of_long_sequences_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lstmhmm_bio.profiles.learn._ALIGNED", 2)
     rows = np.array(
-        [list(r) for r in (b"mwwykkpcdefK", b"...mwwykkdefK"[1:], *[b".........aaK"] * 3, b"..........aK")], np.uint8
+        [list(r) for r in (b"mwwykkpcdefKLM", b"..mwwykkdefKLM", b".........aaKLM", b"..........aKLM")], np.uint8
     )
-    alignment = Alignment(tuple("abcdef"), rows, columns={"RF": "...........x"})
+    alignment = Alignment(tuple("abcd"), rows, columns={"RF": "...........xxx"})
     better = texts(align_insertions(alignment, AMINO).rows)
-    assert [row.replace(".", "") for row in better] == ["mwwykkpcdefK", "mwwykkdefK", *["aaK"] * 3, "aK"]
+    assert [row.replace(".", "") for row in better] == ["mwwykkpcdefKLM", "mwwykkdefKLM", "aaKLM", "aKLM"]
     assert [better[1][better[0].index(x)] for x in "mwydef"] == list("mwydef")
     # those before a profile stand at the right
-    assert [row[-3:] for row in better[2:]] == [*["aaK"] * 3, ".aK"]
+    assert [row[-5:] for row in better[2:]] == ["aaKLM", ".aKLM"]
+
+
+def test_sequences_far_from_a_glocal_path() -> None:
+    """A fragment of a long profile: the path through all of it underflows, and the local one is taken."""
+    profile = random_profile(AMINO, 400, 1)
+    codes = np.random.default_rng(0).choice(20, 60).astype(np.uint8)
+    (path,) = align_paths(profile, [codes], "glocal")
+    assert ((path.posterior >= 0) & (path.posterior < 1.05)).all()
 
 
 def test_a_group_takes_the_same_copy() -> None:

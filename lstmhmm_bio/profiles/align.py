@@ -25,6 +25,8 @@ from .weights import GAP
 #: cells (positions x sequences x nodes) that are computed at once
 _CELLS = 1 << 22
 _LARGEST_BATCH = 128
+#: probabilities of a position add up to 1 within this, or are not believed
+_EXCESS = 0.05
 #: nat against a residue that a profile forbids, in a column of several
 _WORST = 20.0
 
@@ -56,13 +58,15 @@ def align_paths(profile: Profile, sequences: Sequence[Codes], mode: Mode = "loca
     alphabet = profile.alphabet
     sequences = [np.where(codes > alphabet.unknown, alphabet.unknown, codes).astype(np.uint8) for codes in sequences]
     paths: list[Path | None] = [None] * len(sequences)
+    lost = []
     for members, codes, lengths in batches(sequences, chain):
-        node, is_match, posterior = (np.asarray(x) for x in _decode(chain, codes, lengths))
+        node, is_match, posterior, sound = (np.asarray(x) for x in _decode(chain, codes, lengths))
         for row, i in enumerate(members):
             n = lengths[row]
+            if not sound[row]:
+                lost.append(i)
             inserted_after = _close_flanks(node[row, :n], profile.length)
             paths[i] = Path(inserted_after, is_match[row, :n], posterior[row, :n])
-    lost = [i for i, path in enumerate(paths) if path is not None and not np.isfinite(path.posterior).all()]
     if lost and mode == "glocal":
         for i, path in zip(lost, align_paths(profile, [sequences[i] for i in lost]), strict=True):
             paths[i] = path
@@ -70,8 +74,10 @@ def align_paths(profile: Profile, sequences: Sequence[Codes], mode: Mode = "loca
 
 
 @jax.jit
-def _decode(chain: Chain, codes: jax.Array, lengths: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Node (0 in the flanks), whether its match state emits, and the probability of that, [batch, time]."""
+def _decode(chain: Chain, codes: jax.Array, lengths: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Node (0 in the flanks), whether its match state emits, and the probability of that, [batch, time]; and whether
+    the probabilities of all positions add up to 1 [batch]: not where paths are so unlikely that numbers underflow.
+    """
     flanks = length_model(lengths, multihit=False)
     post = posteriors(chain, flanks, codes, lengths)
     best = optimal_accuracy(chain, flanks, post, lengths)
@@ -82,7 +88,10 @@ def _decode(chain: Chain, codes: jax.Array, lengths: jax.Array) -> tuple[jax.Arr
         return jnp.take_along_axis(values, place, axis=2)[..., 0].T
 
     inner = jnp.where(best.inserted, at_node(post.insert), at_node(post.match))
-    return best.node, aligned & ~best.inserted, jnp.where(aligned, inner, jnp.sum(post.outside, axis=-1).T)
+    outside = jnp.sum(post.outside, axis=-1)
+    total = jnp.sum(post.match, axis=-1) + jnp.sum(post.insert, axis=-1) + outside
+    sound = (jnp.abs(total - 1) < _EXCESS) | (jnp.arange(len(total))[:, None] >= lengths)
+    return best.node, aligned & ~best.inserted, jnp.where(aligned, inner, outside.T), jnp.all(sound, axis=0)
 
 
 def align_group(profile: Profile, rows: NDArray[np.uint8]) -> list[Path]:
@@ -105,7 +114,7 @@ def align_group(profile: Profile, rows: NDArray[np.uint8]) -> list[Path]:
         log_odds[:columns][there] += log_match[np.minimum(row[there], profile.alphabet.unknown)]
     chain = chain._replace(match=np.exp(log_odds / len(rows)))  # type: ignore[arg-type]
     codes = np.arange(len(log_odds), dtype=np.int32)[None]
-    node, is_match, posterior = (np.asarray(x)[0] for x in _decode(chain, codes, np.array([columns], np.int32)))
+    node, is_match, posterior, _ = (np.asarray(x)[0] for x in _decode(chain, codes, np.array([columns], np.int32)))
     paths = []
     for row in rows:
         there = np.flatnonzero(row != GAP)

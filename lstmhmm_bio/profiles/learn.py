@@ -43,8 +43,6 @@ _SYMFRACS = (0.5, 0.25, 0.1, 0.0)
 _LONG = 2.0
 #: insertions of at least so many columns are aligned
 _LONG_INSERTION = 8
-#: and of many insertions those that are longer than the median one by this factor
-_MUCH_LONGER = 4
 #: no more than so many sequences or insertions are aligned to each other
 _ALIGNED = 400
 
@@ -93,7 +91,7 @@ def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, 
     paths = align_paths(profile, sequences, "glocal")
     long = [i for i, codes in enumerate(sequences) if len(codes) > _LONG * profile.length]
     if 1 < len(long) <= _ALIGNED:
-        rows = _Family([sequences[i] for i in long], alphabet, name).first_alignment()
+        rows = _Family([sequences[i] for i in long], alphabet, name).alignment()
         for i, path in zip(long, align_group(profile, rows), strict=True):
             paths[i] = path
     return Learned(profile, paths)
@@ -123,6 +121,10 @@ class _Family:
         if tree is None:
             tree = guide_tree(word_vectors(self.sequences, self.alphabet))
         return progressive_alignment(self.sequences, tree, tree_weights(tree), self.alphabet, gap_open)
+
+    def alignment(self) -> NDArray[np.uint8]:
+        """[sequences, columns] codes along the tree of a first alignment."""
+        return self.first_alignment(tree_of(self.first_alignment()))
 
     def estimate(self, rows: NDArray[np.uint8]) -> Profile:
         """The profile of aligned sequences, [sequences, columns] codes."""
@@ -161,11 +163,12 @@ def align_insertions(alignment: Alignment, alphabet: Alphabet) -> Alignment:
     inserted = rf == ord(".")
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inserted, [False]]).astype(np.int8)))
     tables = [alignment.rows, alignment.posteriors]
+    long = alignment.is_residue.sum(axis=1) > _LONG * (~inserted).sum()
     pieces: list[list[NDArray[np.uint8]]] = [[], []]
     lines: dict[str, list[str]] = {name: [] for name in alignment.columns}
     at = 0
     for start, end in [*zip(edges[::2], edges[1::2], strict=True), (len(rf), len(rf))]:
-        order = _order_of(alignment.rows[:, start:end], alphabet, at_start=start == 0)
+        order = _order_of(alignment.rows[:, start:end], alphabet, long, at_start=start == 0)
         for kept, table in zip(pieces, tables, strict=True):
             if table is not None:
                 kept += [table[:, at:start], _reordered(table[:, start:end], order)]
@@ -181,27 +184,30 @@ def align_insertions(alignment: Alignment, alphabet: Alphabet) -> Alignment:
     )
 
 
-def _order_of(block: NDArray[np.uint8], alphabet: Alphabet, *, at_start: bool) -> NDArray[np.intp] | None:
+def _order_of(
+    block: NDArray[np.uint8], alphabet: Alphabet, long: NDArray[np.bool_], *, at_start: bool
+) -> NDArray[np.intp] | None:
     """Which of its residues (from 0) each row has in each column of the block's own alignment, -1 for none; or None
-    if the block stays as it is. Of too many rows those with much longer insertions than most are aligned, the others
+    if the block stays as it is. Where too many rows have residues, those of long sequences are aligned, and the others
     stand at one side.
 
     Args:
         block: [sequences, columns] ASCII.
         alphabet: of its letters.
+        long: [sequences].
         at_start: it is the first of its alignment, whose residues stand at the right.
     """
     present = block != ord(".")
     counts = present.sum(axis=1)
-    few = 0
-    if (counts > 0).sum() > _ALIGNED:
-        few = max(np.sort(counts)[-_ALIGNED - 1], _MUCH_LONGER * int(np.median(counts[counts > 0])))
-    members = np.flatnonzero(counts > few)
-    if block.shape[1] < _LONG_INSERTION or len(members) < 2:
+    members = np.flatnonzero(counts)
+    if len(members) > _ALIGNED:
+        members = members[long[members]]
+    if block.shape[1] < _LONG_INSERTION or not 1 < len(members) <= _ALIGNED:
         return None
     sequences = [alphabet.encode(block[i, present[i]].tobytes()) for i in members]
-    rows = _Family(sequences, alphabet, "").first_alignment()
-    width = rows.shape[1]
+    rows = _Family(sequences, alphabet, "").alignment()
+    width = max(rows.shape[1], counts.max())
+    rows = np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=GAP)
     column = np.arange(width)
     number = column - (width - counts[:, None]) if at_start else np.broadcast_to(column, (len(block), width))
     order = np.where((number >= 0) & (number < counts[:, None]), number, -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import GroupedCommand, option, running_options
+from .session import Progress
 
 
 @click.command(cls=GroupedCommand)
@@ -95,7 +96,8 @@ def align(
 
             saved = outputs.open(save) if save else None
             stem = "learned" if sequences == "-" else Path(sequences.removesuffix(".gz")).stem
-            model, paths = learn_profile(codes, letters, stem, seed=seed)
+            with Progress(f"learn from {len(codes):,} sequences", quiet=quiet):
+                model, paths = learn_profile(codes, letters, stem, seed=seed)
             alignment = align_insertions(lay_out(model, records, paths, trim=trim), letters)
             if saved:
                 from ..profiles.calibrate import calibrate

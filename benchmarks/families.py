@@ -62,9 +62,7 @@ def families(folder: Path, sets: list[str], only: int) -> Iterator[tuple[str, Pa
         if (folder / name).is_dir():
             for sequences in sorted((folder / name / "in").iterdir())[: only or None]:
                 stem = sequences.name.removesuffix(".gz")
-                (reference,) = (
-                    folder / name / "ref" / f for f in (stem, f"{stem}.gz") if (folder / name / "ref" / f).exists()
-                )
+                (reference,) = (folder / name / "ref").glob(f"{stem}*")
                 yield name, sequences, reference
 
 

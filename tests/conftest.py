@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
 from lstmhmm_bio.runtime import configure
 
+# nohup ignores it, and so would all that tests start
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 configure(2, "cpu", cache=False)
 settings.register_profile("tests", deadline=None)

@@ -145,8 +145,8 @@ def test_sequences_far_from_a_glocal_path() -> None:
     """A fragment of a long profile: the path through all of it underflows, and the local one is taken."""
     profile = random_profile(AMINO, 400, 1)
     codes = np.random.default_rng(0).choice(20, 60).astype(np.uint8)
-    (path,) = align_paths(profile, [codes], "glocal")
-    assert ((path.posterior >= 0) & (path.posterior < 1.05)).all()
+    for path in (*align_paths(profile, [codes], "glocal"), *align_group(profile, codes[None])):
+        assert ((path.posterior >= 0) & (path.posterior < 1.05)).all()
 
 
 def test_a_group_takes_the_same_copy() -> None:

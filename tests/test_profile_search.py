@@ -123,6 +123,17 @@ def test_defaults_as_pyhmmer(proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, 
     assert not any(name.startswith(("noise", "shuffled")) for name in names)
 
 
+def test_a_file_without_the_first_filters_statistics(
+    proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, str]], tmp_path: Path
+) -> None:
+    path, hmm, sequences = proteins
+    lines = path.read_text().splitlines(keepends=True)
+    without = tmp_path / "without.hmm"
+    without.write_text("".join(line for line in lines if "LOCAL MSV" not in line))
+    assert len(without.read_text().splitlines()) == len(lines) - 1
+    assert compare(ours(without, sequences, Thresholds(), Settings()), theirs(hmm, sequences), 0.01) > 15
+
+
 def test_alignments_as_pyhmmer(proteins: tuple[Path, pyhmmer.plan7.HMM, dict[str, str]]) -> None:
     path, hmm, sequences = proteins
     profile = next(read_profiles(str(path)))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..hmm.chain import Chain, length_model, posteriors
 from ..hmm.chain_paths import optimal_accuracy
 from .msa import Alignment
-from .plan7 import Mode, configure, pad_sequences, padded_time
+from .plan7 import Mode, SearchModel, configure, pad_sequences, padded_time
 from .profile import Codes, Profile
 from .sequences import Sequence as Record
 from .weights import GAP
@@ -27,6 +27,8 @@ _CELLS = 1 << 22
 _LARGEST_BATCH = 128
 #: probabilities of a position add up to 1 within this, or are not believed
 _EXCESS = 0.05
+#: those for a group: the second where the first underflows
+_MODES: tuple[Mode, Mode] = ("glocal", "local")
 #: nat against a residue that a profile forbids, in a column of several
 _WORST = 20.0
 
@@ -104,17 +106,20 @@ def align_group(profile: Profile, rows: NDArray[np.uint8]) -> list[Path]:
         profile: to align to.
         rows: [sequences, columns] codes with `GAP`.
     """
-    chain = configure(profile, "glocal")
     columns = rows.shape[1]
-    log_odds = np.zeros((padded_time(columns), chain.match.shape[1]), np.float32)
-    with np.errstate(divide="ignore"):
-        log_match = np.maximum(np.log(chain.match), -_WORST)
-    for row in rows:
-        there = row != GAP
-        log_odds[:columns][there] += log_match[np.minimum(row[there], profile.alphabet.unknown)]
-    chain = chain._replace(match=np.exp(log_odds / len(rows)))  # type: ignore[arg-type]
-    codes = np.arange(len(log_odds), dtype=np.int32)[None]
-    node, is_match, posterior, _ = (np.asarray(x)[0] for x in _decode(chain, codes, np.array([columns], np.int32)))
+    lengths = np.array([columns], np.int32)
+    for mode in _MODES:
+        model = SearchModel(profile, mode)
+        log_match = np.maximum(model.log_odds, -_WORST)
+        log_odds = np.zeros((padded_time(columns), model.width), np.float32)
+        for row in rows:
+            there = row != GAP
+            log_odds[:columns][there] += log_match[np.minimum(row[there], profile.alphabet.unknown)]
+        chain = model.chain._replace(match=np.exp(log_odds / len(rows)))  # type: ignore[arg-type]
+        codes = np.arange(len(log_odds), dtype=np.int32)[None]
+        node, is_match, posterior, sound = (np.asarray(x)[0] for x in _decode(chain, codes, lengths))
+        if sound:
+            break
     paths = []
     for row in rows:
         there = np.flatnonzero(row != GAP)

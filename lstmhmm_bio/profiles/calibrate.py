@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hmm.chain import Flanks, forward_scores, length_model
+from ..hmm.chain import forward_scores, length_model
 from ..hmm.chain_paths import viterbi
 from ..hmm.ungapped import ungapped_scores
 from .build import relative_entropy
@@ -47,20 +48,10 @@ def calibrate(profile: Profile, *, seed: int = 42) -> Profile:
         return generator.choice(alphabet.size, (_SEQUENCES, length), p=alphabet.background).astype(np.uint8)
 
     model = SearchModel(profile)
-    chain = model.chain
-
-    def ungapped(flanks: Flanks, codes: Codes, lengths: NDArray[np.int32]) -> jax.Array:
-        return ungapped_scores(model.log_odds, np.float32(model.size), flanks, codes, lengths)
-
-    def gapped(flanks: Flanks, codes: Codes, lengths: NDArray[np.int32]) -> jax.Array:
-        return viterbi(chain, flanks, codes, lengths).score
-
-    def summed(flanks: Flanks, codes: Codes, lengths: NDArray[np.int32]) -> jax.Array:
-        return forward_scores(chain, flanks, codes, lengths)
-
+    ungapped = partial(ungapped_scores, model.log_odds, np.float32(model.size))
     msv = gumbel_location(_bits(ungapped, draw(_GUMBEL_LENGTH)), slope)
-    viterbi_mu = gumbel_location(_bits(gapped, draw(_GUMBEL_LENGTH)), slope)
-    tau = tail_location(_bits(summed, draw(_TAIL_LENGTH)), slope)
+    viterbi_mu = gumbel_location(_bits(lambda *x: viterbi(model.chain, *x).score, draw(_GUMBEL_LENGTH)), slope)
+    tau = tail_location(_bits(partial(forward_scores, model.chain), draw(_TAIL_LENGTH)), slope)
     statistics = {"MSV": (msv, slope), "VITERBI": (viterbi_mu, slope), "FORWARD": (tau, slope)}
     return replace(profile, statistics=statistics)
 

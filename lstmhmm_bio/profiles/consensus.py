@@ -13,11 +13,14 @@ import numpy as np
 import scipy.sparse as sparse  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from .guide import linkage_of
+from .guide import fold, linkage_of
+from .progressive import Group
 from .weights import GAP
 
 #: after the merges along the tree, times that the sequences are split at random and their halves merged again
 _REFINEMENTS = 20
+#: in place of a residue's number
+_NONE = -1
 
 
 def consensus_alignment(alignments: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -34,18 +37,14 @@ def consensus_alignment(alignments: Sequence[NDArray[np.uint8]], rng: np.random.
         return residues[None]
     weights = _pair_weights(alignments, len(residues))
     bounds = np.concatenate([[0], np.cumsum(lengths)])
-    groups = {i: (np.arange(bounds[i], bounds[i + 1])[None], np.array([i])) for i in range(len(first))}
-    for step, (a, b) in enumerate(linkage_of(_distances(weights, lengths))[:, :2].astype(int)):
-        groups[len(first) + step] = _merge(groups.pop(a), groups.pop(b), weights)
-    (group,) = groups.values()
+    leaves = (Group(np.array([i]), np.arange(*bounds[i : i + 2])[None]) for i in range(len(first)))
+    group = fold(linkage_of(_distances(weights, lengths)), leaves, lambda one, two: _merge(one, two, weights))
     for _ in range(_REFINEMENTS):
         half = rng.random(len(first)) < 0.5
         if half.any() and not half.all():
             group = _merge(_part(group, half), _part(group, ~half), weights)
-    places, members = group
-    result = np.empty(places.shape, np.uint8)
-    result[members] = np.where(places < 0, GAP, residues[places])
-    return result
+    places = group.in_order()
+    return np.where(places == _NONE, GAP, residues[places]).astype(np.uint8)
 
 
 def _pair_weights(alignments: Sequence[NDArray[np.uint8]], residues: int) -> sparse.csr_matrix:
@@ -68,29 +67,23 @@ def _distances(weights: sparse.csr_matrix, lengths: NDArray[np.intp]) -> NDArray
     return 1 - np.clip(shared / shorter, 0, 1)
 
 
-#: residues [members, columns], numbered over all sequences, -1 for gaps; and the members' indices
-_Group = tuple[NDArray[np.intp], NDArray[np.intp]]
-
-
-def _part(group: _Group, chosen: NDArray[np.bool_]) -> _Group:
+def _part(group: Group, chosen: NDArray[np.bool_]) -> Group:
     """The members that are chosen (by sequence), without columns of gaps."""
-    places, members = group
-    kept = places[chosen[members]]
-    return kept[:, (kept >= 0).any(axis=0)], members[chosen[members]]
+    inside = chosen[group.members]
+    rows = group.rows[inside]
+    return Group(group.members[inside], rows[:, (rows != _NONE).any(axis=0)])
 
 
-def _merge(one: _Group, two: _Group, weights: sparse.csr_matrix) -> _Group:
-    score = (_columns(one[0], weights.shape[0]) @ weights @ _columns(two[0], weights.shape[0]).T).toarray()
-    steps = heaviest_path(score)
-    places = np.full((len(one[0]) + len(two[0]), len(steps)), -1)
-    places[: len(one[0]), steps != 2] = one[0]
-    places[len(one[0]) :, steps != 1] = two[0]
-    return places, np.concatenate([one[1], two[1]])
+def _merge(one: Group, two: Group, weights: sparse.csr_matrix) -> Group:
+    """Groups whose rows hold the numbers of residues, counted over all sequences, and `_NONE`."""
+    residues = weights.shape[0]
+    score = (_columns(one.rows, residues) @ weights @ _columns(two.rows, residues).T).toarray()
+    return one.joined(two, heaviest_path(score), _NONE)
 
 
 def _columns(places: NDArray[np.intp], residues: int) -> sparse.csr_matrix:
     """[columns, residues], 1 where a residue stands in a column."""
-    row, column = np.nonzero(places >= 0)
+    row, column = np.nonzero(places != _NONE)
     values = np.ones(len(row), np.float32)
     return sparse.csr_matrix((values, (column, places[row, column])), shape=(places.shape[1], residues))
 

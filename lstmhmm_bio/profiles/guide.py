@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .profile import Alphabet, Codes
 from .weights import MISSING
+
+T = TypeVar("T")
 
 #: amino acids that replace each other count as one letter of a word (Dayhoff's six classes)
 _CLASSES = ("AGPST", "C", "DENQ", "FWY", "HKR", "ILMV")
@@ -46,6 +49,16 @@ def word_vectors(sequences: Sequence[Codes], alphabet: Alphabet) -> NDArray[np.f
 def guide_tree(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     """Average linkage of 1 - similarity, as `scipy.cluster.hierarchy.linkage` gives it: [sequences - 1, 4]."""
     return linkage_of(np.maximum(1.0 - vectors @ vectors.T, 0.0).astype(np.float64))
+
+
+def fold(tree: NDArray[np.float64], leaves: Iterable[T], merge: Callable[[T, T], T]) -> T:
+    """What is left when the leaves of a guide tree are merged two by two in its order."""
+    groups = dict(enumerate(leaves))
+    number = len(groups)
+    for step, (a, b) in enumerate(tree[:, :2].astype(int)):
+        groups[number + step] = merge(groups.pop(a), groups.pop(b))
+    (whole,) = groups.values()
+    return whole
 
 
 def linkage_of(distance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ and the profile of that is fitted to all. Insertions that are long are aligned a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -105,16 +105,17 @@ class _Family:
     alphabet: Alphabet
     name: str
 
-    def begin(self, gap_open: float) -> Iterator[Profile]:
+    def begin(self, gap_open: float) -> tuple[Profile, Profile]:
         """Profiles fitted to first alignments along a tree of words, and along that of the alignment it leads to."""
-        tree = None
-        for again in (True, False):
-            profile = self.estimate(self.first_alignment(tree, gap_open))
-            for _ in range(_ROUNDS):
-                profile = self.estimate(self.aligned(profile))
-            yield profile
-            if again:
-                tree = tree_of(self.aligned(profile))
+        profile = self.fit(self.first_alignment(None, gap_open))
+        return profile, self.fit(self.first_alignment(tree_of(self.aligned(profile)), gap_open))
+
+    def fit(self, rows: NDArray[np.uint8]) -> Profile:
+        """A profile from a first alignment, after some rounds."""
+        profile = self.estimate(rows)
+        for _ in range(_ROUNDS):
+            profile = self.estimate(self.aligned(profile))
+        return profile
 
     def first_alignment(self, tree: NDArray[np.float64] | None = None, gap_open: float = OPEN) -> NDArray[np.uint8]:
         """[sequences, columns] codes along a guide tree, that of words if none is given."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .guide import fold
 from .profile import Alphabet, Codes
 from .weights import GAP
 
@@ -21,12 +23,31 @@ OPEN, _EXTEND, _AT_ENDS = 4.5, 0.3, 0.7
 _CENTRE = 0.1
 
 
-@dataclass(eq=False)
-class _Group:
-    """Aligned sequences: rows [members, columns] of codes, and the members' indices."""
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Aligned sequences.
+
+    Attributes:
+        members: [members] indices of the sequences.
+        rows: [members, columns] what they have there, or what stands for a gap.
+    """
 
     members: NDArray[np.intp]
-    rows: NDArray[np.uint8]
+    rows: NDArray[Any]
+
+    def joined(self, other: Group, steps: NDArray[np.int8], gap: int) -> Group:
+        """Both, by steps in which both go on (0), this one alone (1) or the other alone (2)."""
+        here = len(self.rows)
+        rows = np.full((here + len(other.rows), len(steps)), gap, self.rows.dtype)
+        rows[:here, steps != 2] = self.rows
+        rows[here:, steps != 1] = other.rows
+        return Group(np.concatenate([self.members, other.members]), rows)
+
+    def in_order(self) -> NDArray[Any]:
+        """The rows of all sequences in their order."""
+        result = np.empty_like(self.rows)
+        result[self.members] = self.rows
+        return result
 
 
 def progressive_alignment(
@@ -46,13 +67,8 @@ def progressive_alignment(
         gap_open: cost of opening a gap, nat.
     """
     odds = related_odds(alphabet)
-    groups: dict[int, _Group] = {i: _Group(np.array([i]), codes[None]) for i, codes in enumerate(sequences)}
-    for step, (a, b) in enumerate(tree[:, :2].astype(int)):
-        groups[len(sequences) + step] = _merge(groups.pop(a), groups.pop(b), weights, odds, alphabet, gap_open)
-    (group,) = groups.values()
-    result = np.empty_like(group.rows)
-    result[group.members] = group.rows
-    return result
+    leaves = (Group(np.array([i]), codes[None]) for i, codes in enumerate(sequences))
+    return fold(tree, leaves, lambda one, two: _merge(one, two, weights, odds, alphabet, gap_open)).in_order()
 
 
 def related_odds(alphabet: Alphabet) -> NDArray[np.float64]:
@@ -68,26 +84,22 @@ def related_odds(alphabet: Alphabet) -> NDArray[np.float64]:
 
 
 def _merge(
-    one: _Group,
-    two: _Group,
+    one: Group,
+    two: Group,
     weights: NDArray[np.float64],
     odds: NDArray[np.float64],
     alphabet: Alphabet,
     gap_open: float,
-) -> _Group:
+) -> Group:
     f, g = (_frequencies(x, weights, alphabet) for x in (one, two))
     residues, others = f.sum(axis=1), g.sum(axis=1)
     expected = f @ odds @ g.T / np.maximum(np.outer(residues, others), 1e-9)
     scores = np.outer(residues, others) * (np.log(np.maximum(expected, 1e-3)) - _CENTRE)
     steps = _align(scores, gap_open * residues, gap_open * others)
-    columns = len(steps)
-    rows = np.full((len(one.rows) + len(two.rows), columns), GAP, np.uint8)
-    rows[: len(one.rows), steps != 2] = one.rows
-    rows[len(one.rows) :, steps != 1] = two.rows
-    return _Group(np.concatenate([one.members, two.members]), rows)
+    return one.joined(two, steps, GAP)
 
 
-def _frequencies(group: _Group, weights: NDArray[np.float64], alphabet: Alphabet) -> NDArray[np.float64]:
+def _frequencies(group: Group, weights: NDArray[np.float64], alphabet: Alphabet) -> NDArray[np.float64]:
     """[columns, K] of a group; they add up to the share of residues."""
     expand = alphabet.expand / np.maximum(alphabet.expand.sum(axis=1, keepdims=True), 1)
     table = np.zeros((256, alphabet.size))

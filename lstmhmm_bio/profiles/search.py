@@ -8,9 +8,10 @@ together, in batches of one shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -229,43 +230,42 @@ def _promising(
     """Batches of the sequences that pass the filters and whose score, whatever their domains, may be reported."""
     statistics = model.profile.statistics["FORWARD"]
     threshold = math.log(_FORWARD_PVALUE)
-    if settings.filters:
+    if settings.filters and "MSV" in model.profile.statistics:  # a file may lack it
         batches = _similar(model, chunk, batches)
-    scores = [forward_scores(model.chain, length_model(b.lengths, multihit=True), b.codes, b.lengths) for b in batches]
     chosen = []
-    for batch, score in zip(batches, jax.device_get(scores), strict=True):
-        for number, nats in zip(batch.numbers, score.tolist(), strict=False):
-            codes = chunk[number].codes
-            null = null_score(len(codes))
-            if not worth((nats - null) / _LN2 + _DOMAINS_ADD):
+    for number, nats in _scores(batches, partial(forward_scores, model.chain)):
+        codes = chunk[number].codes
+        null = null_score(len(codes))
+        if not worth((nats - null) / _LN2 + _DOMAINS_ADD):
+            continue
+        if settings.filters and settings.bias_filter:
+            # the composition's model may be worse than the plain one, by leaving its background state
+            slack = len(codes) / 400 + 0.01
+            if log_survival((nats - null + slack) / _LN2, statistics) > threshold:
                 continue
-            if settings.filters and settings.bias_filter:
-                # the composition's model may be worse than the plain one, by leaving its background state
-                slack = len(codes) / 400 + 0.01
-                if log_survival((nats - null + slack) / _LN2, statistics) > threshold:
-                    continue
-                null += composition_score(model.profile, codes)
-            if settings.filters and log_survival((nats - null) / _LN2, statistics) > threshold:
-                continue
-            chosen.append(number)
+            null += composition_score(model.profile, codes)
+        if settings.filters and log_survival((nats - null) / _LN2, statistics) > threshold:
+            continue
+        chosen.append(number)
     return _batches(chunk, chosen, model.padding)
 
 
 def _similar(model: SearchModel, chunk: Sequence[Target], batches: list[_Batch]) -> list[_Batch]:
     """Batches of the sequences that some ungapped stretches make worth a closer look."""
     statistics = model.profile.statistics["MSV"]
-    size = np.float32(model.size)
-    scores = [
-        ungapped_scores(model.log_odds, size, length_model(b.lengths, multihit=True), b.codes, b.lengths)
-        for b in batches
-    ]
     chosen = []
-    for batch, score in zip(batches, jax.device_get(scores), strict=True):
-        for number, nats in zip(batch.numbers, score.tolist(), strict=False):
-            bits = (nats - null_score(len(chunk[number].codes))) / _LN2
-            if gumbel_survival(bits, statistics) <= _UNGAPPED_PVALUE:
-                chosen.append(number)
+    for number, nats in _scores(batches, partial(ungapped_scores, model.log_odds, np.float32(model.size))):
+        bits = (nats - null_score(len(chunk[number].codes))) / _LN2
+        if gumbel_survival(bits, statistics) <= _UNGAPPED_PVALUE:
+            chosen.append(number)
     return _batches(chunk, chosen, model.padding)
+
+
+def _scores(batches: list[_Batch], score: Callable[..., jax.Array]) -> Iterator[tuple[int, float]]:
+    """Each sequence's number in the chunk and its multihit score in nat."""
+    scores = [score(length_model(b.lengths, multihit=True), b.codes, b.lengths) for b in batches]
+    for batch, values in zip(batches, jax.device_get(scores), strict=True):
+        yield from zip(batch.numbers, values.tolist(), strict=False)
 
 
 def _hit(profile: Profile, target: Target, forward: float, found: Found, settings: Settings) -> Hit:

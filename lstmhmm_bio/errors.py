@@ -8,6 +8,11 @@ run failed). Any other exception that escapes is a bug.
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """The text with blanks for control characters, which bad input brings into messages and pictures."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 class LstmHmmError(Exception):
     """Base of every error that is the user's to mend."""
 

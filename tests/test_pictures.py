@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pysam
@@ -155,6 +156,19 @@ def test_pictures_are_reproducible_and_of_every_format() -> None:
         assert drawn.startswith(magic)
         assert drawn == picture(tracks, "x", 0, 200, file_format)
     assert {"scores", "nothing", "low", "no data here"} <= set(texts(picture(tracks, "x", 0, 200, "svg")))
+
+
+def test_odd_letters_are_drawn_without_a_word() -> None:
+    """Control characters would spoil an SVG, and matplotlib's font lacks other scripts."""
+    tracks = [
+        Features("genes", (Feature(((10, 190),), "-", "a\x00b"),)),
+        Features("more", (Feature(((10, 190),), "-", "\u6c34"),)),
+    ]
+    svg = picture(tracks, "x", 0, 200, "svg")
+    assert {"a b", "\u6c34"} <= set(texts(svg))
+    ElementTree.fromstring(svg)
+    for file_format in ("png", "pdf"):
+        picture(tracks, "x", 0, 200, file_format)
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 10), (0, 20_000), (123_456, 623_456), (5, 6), (0, 80_000_000)])

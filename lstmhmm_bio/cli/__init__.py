@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from .. import __version__
-from ..errors import LstmHmmError, UsageError
+from ..errors import LstmHmmError, UsageError, printable
 
 #: command -> one line of help; each lives in the module of its name
 COMMANDS = {
@@ -127,8 +127,8 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _say(text: str) -> None:
-    """One line on stderr; control characters, which bad input brings along, become blanks."""
-    click.echo("lstmhmm: " + "".join(letter if letter.isprintable() else " " for letter in text), err=True)
+    """One line on stderr."""
+    click.echo("lstmhmm: " + printable(text), err=True)
 
 
 def _drop_unwritable() -> None:

@@ -7,13 +7,14 @@ are those of Okabe and Ito (2008), which stay apart for colour-blind readers.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UsageError, printable
 from .tracks import Features, Line, Track
 
 FORMATS = ("svg", "png", "pdf")
@@ -59,6 +60,7 @@ def picture(tracks: Sequence[Track], seqid: str, start: int, end: int, file_form
         raise UsageError(
             "drawing needs another package; install it with: pip install 'lstmhmm-bio[pictures]'"
         ) from None
+    seqid = printable(seqid)
     right = LEGEND if any(_legend(t) for t in tracks) else RIGHT
     inches_per_base = (WIDTH - LEFT - right) / (end - start)
     lanes = [_lanes(t, inches_per_base) if isinstance(t, Features) and not t.is_partition else [] for t in tracks]
@@ -66,7 +68,9 @@ def picture(tracks: Sequence[Track], seqid: str, start: int, end: int, file_form
     total = TOP + BOTTOM + sum(heights) + GAP * max(len(tracks) - 1, 0)
     style: dict[Any, Any] = {"font.size": FONT, "svg.fonttype": "none", "svg.hashsalt": "lstmhmm", "pdf.fonttype": 42}
     style |= {"text.color": _INK, "axes.edgecolor": _INK, "font.family": "DejaVu Sans"}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # letters of other scripts: the reader's fonts show them, or a box does
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure = Figure(figsize=(WIDTH, total), facecolor="white")
         top = total - TOP
         feature_colours, line_colours = cycle(PALETTE), cycle(_LINES)

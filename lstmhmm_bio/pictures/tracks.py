@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..features import Record
 from ..io.alignments import open_alignments
 from ..io.bedgraph import read_track
@@ -33,7 +33,7 @@ class Feature:
     Attributes:
         segments: 0-based half-open, ascending; more than one are joined by introns.
         strand: "+", "-" or ".".
-        label: short name.
+        label: short name; control characters, which no picture can hold, become blanks.
         kind: "gene", "RNA", "doubtful" (pseudogenes, flagged ones) or "segment".
         colour: "#rrggbb", "" for the track's own.
     """
@@ -43,6 +43,9 @@ class Feature:
     label: str
     kind: str = "gene"
     colour: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", printable(self.label))
 
     @property
     def start(self) -> int:

@@ -18,7 +18,7 @@ from lstmhmm_bio.profiles.hmmfile import read_profiles
 from lstmhmm_bio.profiles.learn import align_insertions, learn_profile
 from lstmhmm_bio.profiles.msa import Alignment, read_alignments
 from lstmhmm_bio.profiles.profile import AMINO, DNA
-from lstmhmm_bio.profiles.progressive import _align, progressive_alignment
+from lstmhmm_bio.profiles.progressive import Group, Places, _align, progressive_alignment
 from lstmhmm_bio.profiles.weights import GAP
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
@@ -39,7 +39,7 @@ def test_pairwise_alignment_is_optimal(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, m = rng.integers(1, 5, 2)
     scores = rng.normal(0, 3, (n, m))
-    open_one, open_two = rng.uniform(0.5, 3, n), rng.uniform(0.5, 3, m)
+    one, two, gap_open = rng.uniform(0.1, 1, n), rng.uniform(0.1, 1, m), 3.0
 
     def value(steps: list[int]) -> float:
         total, i, j, before = 0.0, 0, 0, 0
@@ -47,9 +47,9 @@ def test_pairwise_alignment_is_optimal(seed: int) -> None:
             if step == 0:
                 total += scores[i, j]
             elif step == 1:
-                total -= (_AT_ENDS if j in (0, m) else 1) * (_EXTEND if before == 1 else open_one[i])
+                total -= (_AT_ENDS if j in (0, m) else 1) * (_EXTEND if before == 1 else gap_open) * one[i]
             else:
-                total -= (_AT_ENDS if i in (0, n) else 1) * (_EXTEND if before == 2 else open_two[j])
+                total -= (_AT_ENDS if i in (0, n) else 1) * (_EXTEND if before == 2 else gap_open) * two[j]
             i, j, before = i + (step != 2), j + (step != 1), step
         return total
 
@@ -64,7 +64,7 @@ def test_pairwise_alignment_is_optimal(seed: int) -> None:
         return [steps for steps in found if (2, 1) not in pairwise(steps)]
 
     best = max(value(steps) for steps in every(0, 0))
-    assert value(_align(scores, open_one, open_two).tolist()) == pytest.approx(best)
+    assert value(_align(scores, one, two, gap_open).tolist()) == pytest.approx(best)
 
 
 def test_progressive_alignment_keeps_the_sequences() -> None:
@@ -74,6 +74,26 @@ def test_progressive_alignment_keeps_the_sequences() -> None:
     for row, codes in zip(rows, sequences, strict=True):
         assert (row[row != GAP] == codes).all()
     assert (rows != GAP).any(axis=0).all()
+
+
+def test_columns_come_where_the_profile_has_them() -> None:
+    """Residues that no matrix would pair stand in one column if the profile has them in one match state."""
+    sequences = [AMINO.encode(s) for s in ("GGWGG", "GGPGGGG")]
+    tree = np.array([[0.0, 1.0, 1.0, 2.0]])
+    node = np.array([0, 1, 2, 3, 4, 0, 1, 1, 1, 2, 3, 4])
+    sure = np.where(np.arange(12) < 9, 0.0, 1.0)
+    sure[:5] = 1.0
+    weights = np.ones(2)
+    group = Group(np.array([1]), sequences[1][None])
+    share = Places(np.array([0, 5]), node, sure, 5).of(group, weights)
+    assert share.shape == (7, 5)
+    assert [tuple(x) for x in np.argwhere(share)] == [(4, 2), (5, 3), (6, 4)]
+    pair = [AMINO.encode(s) for s in ("AAAA", "AAAAAA")]
+    for first in (0, 1, 2):
+        node = np.concatenate([np.arange(4), np.clip(np.arange(6) - first, 0, 3)])
+        sure = np.concatenate([np.ones(4), (np.arange(6) >= first) & (np.arange(6) < first + 4)])
+        rows = progressive_alignment(pair, tree, weights, AMINO, places=Places(np.array([0, 4]), node, sure, 4))
+        assert np.flatnonzero(rows[0] != GAP).tolist() == list(range(first, first + 4))
 
 
 def test_identical_sequences_align_without_gaps() -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hmm.chain import Chain, length_model, posteriors
+from ..hmm.chain import Chain, Posteriors, length_model, posteriors
 from ..hmm.chain_paths import optimal_accuracy
 from .msa import Alignment
 from .plan7 import Mode, SearchModel, configure, pad_sequences, padded_time
@@ -84,16 +84,64 @@ def _decode(chain: Chain, codes: jax.Array, lengths: jax.Array) -> tuple[jax.Arr
     post = posteriors(chain, flanks, codes, lengths)
     best = optimal_accuracy(chain, flanks, post, lengths)
     aligned = best.node > 0
+    matched = aligned & ~best.inserted
+    return best.node, matched, _probability(post, best.node, matched), _sound(post, lengths)
+
+
+@jax.jit
+def _judge(
+    chain: Chain, codes: jax.Array, lengths: jax.Array, node: jax.Array, matched: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Probability of where residues stand, and whether it is to be believed, as in `_decode`."""
+    post = posteriors(chain, length_model(lengths, multihit=False), codes, lengths)
+    return _probability(post, node, matched), _sound(post, lengths)
+
+
+def _probability(post: Posteriors, node: jax.Array, matched: jax.Array) -> jax.Array:
+    """[batch, time] of match states and insertions after `node`; of the flanks where that is 0."""
+    place = jnp.maximum(node - 1, 0).T[..., None]
 
     def at_node(values: jax.Array) -> jax.Array:
-        place = jnp.maximum(best.node - 1, 0).T[..., None]
         return jnp.take_along_axis(values, place, axis=2)[..., 0].T
 
-    inner = jnp.where(best.inserted, at_node(post.insert), at_node(post.match))
-    outside = jnp.sum(post.outside, axis=-1)
-    total = jnp.sum(post.match, axis=-1) + jnp.sum(post.insert, axis=-1) + outside
+    inner = jnp.where(matched, at_node(post.match), at_node(post.insert))
+    return jnp.where(node > 0, inner, jnp.sum(post.outside, axis=-1).T)
+
+
+def _sound(post: Posteriors, lengths: jax.Array) -> jax.Array:
+    total = jnp.sum(post.match, axis=-1) + jnp.sum(post.insert, axis=-1) + jnp.sum(post.outside, axis=-1)
     sound = (jnp.abs(total - 1) < _EXCESS) | (jnp.arange(len(total))[:, None] >= lengths)
-    return best.node, aligned & ~best.inserted, jnp.where(aligned, inner, outside.T), jnp.all(sound, axis=0)
+    return jnp.all(sound, axis=0)
+
+
+def judged(profile: Profile, sequences: Sequence[Codes], paths: Sequence[Path]) -> list[Path]:
+    """The paths with the probabilities that a profile gives them; 0 for those that are no paths through it.
+
+    Args:
+        profile: M match states.
+        sequences: codes in its alphabet, none with ``*``.
+        paths: of the sequences.
+    """
+    result = list(paths)
+    left = np.arange(len(paths))
+    for mode in _MODES:
+        chain = configure(profile, mode)
+        lost: list[int] = []
+        for members, codes, lengths in batches([sequences[i] for i in left], chain):
+            node = np.zeros(codes.shape, np.int32)
+            matched = np.zeros(codes.shape, bool)
+            for row, i in enumerate(left[members]):
+                inside = paths[i].is_match | (paths[i].node < profile.length)
+                node[row, : lengths[row]] = np.where(inside, paths[i].node, 0)
+                matched[row, : lengths[row]] = paths[i].is_match
+            posterior, sound = (np.asarray(x) for x in _judge(chain, codes, lengths, node, matched))
+            for row, i in enumerate(left[members]):
+                result[i] = paths[i]._replace(posterior=posterior[row, : lengths[row]])
+            lost += [int(i) for row, i in enumerate(left[members]) if not sound[row]]
+        left = np.array(lost, np.intp)
+        if not lost:
+            break
+    return result
 
 
 def align_group(profile: Profile, rows: NDArray[np.uint8]) -> list[Path]:

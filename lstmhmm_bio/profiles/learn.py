@@ -5,7 +5,10 @@ It begins several times, with some of the sequences each: a first alignment foll
 is estimated anew from where they stand, with weights and priors as in `build`, so that match states come where most
 sequences have a residue and go where few do. Distances in the alignment that results give a better guide tree, and
 that start begins again from there. What all these profiles make of the same sequences is put together (`consensus`),
-and the profile of that is fitted to all. Insertions that are long are aligned afterwards as a family of their own.
+and the profile of that is fitted to all. They are then aligned to each other once more, along the tree of their
+alignment, with what the profile says as a part of the scores: a sequence that is far from the profile comes where its
+relatives are, which it cannot when it is aligned by itself. Insertions that are long are aligned afterwards as a family
+of their own.
 """
 
 from __future__ import annotations
@@ -19,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .align import Path, align_group, align_paths, lay_out
+from .align import Path, align_group, align_paths, judged, lay_out
 from .build import build_profile, digitise
 from .consensus import consensus_alignment
 from .guide import guide_tree, tree_of, tree_weights, word_vectors
 from .msa import Alignment
 from .profile import Alphabet, Codes, Profile
-from .progressive import OPEN, progressive_alignment
+from .progressive import OPEN, Places, progressive_alignment
 from .sequences import Sequence as Record
 from .weights import GAP
 
@@ -35,6 +38,8 @@ _STARTS = (5.5, 3.5, 4.5)
 _SHARE, _MEMBERS, _RESIDUES = 0.8, 300, 75_000
 #: sequences of the consensus alignment, and those the profile is fitted to at the end
 _CONSENSUS, _FITTED = 100, 1000
+#: sequences that are aligned to each other along the profile at the end, and their residues together
+_TOGETHER, _TOGETHER_RESIDUES = 1200, 450_000
 #: rounds of fitting after a first alignment
 _ROUNDS = 2
 #: a match state is a column in which this share of the sequences, by weight, has a residue; the next if there is none
@@ -71,16 +76,21 @@ def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, 
     Raises:
         InputError: there are not two sequences to learn from.
     """
-    filled = [codes for codes in sequences if len(codes)]
+    filled = [i for i, codes in enumerate(sequences) if len(codes)]
     if len(filled) < 2:
         raise InputError("a profile is learned from two sequences or more")
     rng = np.random.default_rng(seed)
-    median = int(np.median([len(codes) for codes in filled]))
+    median = int(np.median([len(sequences[i]) for i in filled]))
+
+    def choose(number: int, residues: int) -> NDArray[np.intp]:
+        size = min(len(filled), number, max(2, residues // median))
+        return np.array(filled)[np.sort(rng.choice(len(filled), size, replace=False))]
+
+    def family(members: Sequence[int] | NDArray[np.intp]) -> _Family:
+        return _Family([sequences[i] for i in members], alphabet, name)
 
     def some(number: int) -> _Family:
-        size = min(len(filled), number, max(2, _RESIDUES * number // (_MEMBERS * median)))
-        chosen = np.sort(rng.choice(len(filled), size, replace=False))
-        return _Family([filled[i] for i in chosen], alphabet, name)
+        return family(choose(number, _RESIDUES * number // _MEMBERS))
 
     share = max(2, round(_SHARE * len(filled)))
     begun = [profile for gap_open in _STARTS for profile in some(min(share, _MEMBERS)).begin(gap_open)]
@@ -88,10 +98,16 @@ def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, 
     profile = common.estimate(consensus_alignment([common.aligned(each) for each in begun], rng))
     fitted = some(_FITTED)
     profile = fitted.estimate(fitted.aligned(profile))
+    together = [int(i) for i in choose(_TOGETHER, _TOGETHER_RESIDUES) if len(sequences[i]) <= _LONG * profile.length]
+    placed: list[Path] = []
+    if len(together) > 1:
+        profile, placed = family(together).aligned_along(profile)
     paths = align_paths(profile, sequences, "glocal")
+    for i, path in zip(together, placed, strict=bool(placed)):
+        paths[i] = path
     long = [i for i, codes in enumerate(sequences) if len(codes) > _LONG * profile.length]
     if 1 < len(long) <= _ALIGNED:
-        rows = _Family([sequences[i] for i in long], alphabet, name).alignment()
+        rows = family(long).alignment()
         for i, path in zip(long, align_group(profile, rows), strict=True):
             paths[i] = path
     return Learned(profile, paths)
@@ -129,6 +145,10 @@ class _Family:
 
     def estimate(self, rows: NDArray[np.uint8]) -> Profile:
         """The profile of aligned sequences, [sequences, columns] codes."""
+        return self._with_columns(rows)[0]
+
+    def _with_columns(self, rows: NDArray[np.uint8]) -> tuple[Profile, NDArray[np.intp]]:
+        """The profile of aligned sequences, and the columns that are its match states."""
         letters = letters_of(rows, self.alphabet)
         names = tuple(map(str, range(len(rows))))
         alignment = Alignment(names, letters)
@@ -136,14 +156,47 @@ class _Family:
             # a sequence is no fragment because another one is long: columns that few have are no match states
             with suppress(InputError):
                 profile = build_profile(alignment, self.name, alphabet=self.alphabet, symfrac=symfrac, fragthresh=0.0)
-                return replace(profile, map=())
+                return replace(profile, map=()), np.array(profile.map) - 1
         raise AssertionError("every column holds a residue")
+
+    def aligned_along(self, profile: Profile) -> tuple[Profile, list[Path]]:
+        """Aligns the sequences to each other with the help of a profile.
+
+        Returns:
+            The profile of that alignment, and their paths through it.
+        """
+        paths = align_paths(profile, self.sequences, "glocal")
+        tree = tree_of(self._laid_out(profile, paths))
+        matched, node, sure = (
+            np.concatenate(x) for x in zip(*((p.is_match, p.node, p.posterior) for p in paths), strict=True)
+        )
+        starts = np.cumsum([0, *map(len, self.sequences[:-1])])
+        places = Places(starts, np.where(matched, node - 1, 0), np.where(matched, sure, 0.0), profile.length)
+        rows = progressive_alignment(self.sequences, tree, tree_weights(tree), self.alphabet, OPEN, places)
+        profile, columns = self._with_columns(rows)
+        return profile, judged(profile, self.sequences, paths_in(rows, columns))
 
     def aligned(self, profile: Profile) -> NDArray[np.uint8]:
         """[sequences, columns] codes along the paths through a profile."""
-        paths = align_paths(profile, self.sequences, "glocal")
+        return self._laid_out(profile, align_paths(profile, self.sequences, "glocal"))
+
+    def _laid_out(self, profile: Profile, paths: list[Path]) -> NDArray[np.uint8]:
         records = [Record(str(i), "", codes) for i, codes in enumerate(self.sequences)]
         return digitise(lay_out(profile, records, paths), self.alphabet)
+
+
+def paths_in(rows: NDArray[np.uint8], columns: NDArray[np.intp]) -> list[Path]:
+    """The paths of aligned sequences whose match states are some of the columns, with probabilities of 1.
+
+    Args:
+        rows: [sequences, columns] codes with `GAP`.
+        columns: [match states].
+    """
+    is_match = np.zeros(rows.shape[1], bool)
+    is_match[columns] = True
+    node = np.cumsum(is_match).astype(np.int32)
+    there = [np.flatnonzero(row != GAP) for row in rows]
+    return [Path(node[at], is_match[at], np.ones(len(at), np.float32)) for at in there]
 
 
 def letters_of(rows: NDArray[np.uint8], alphabet: Alphabet) -> NDArray[np.uint8]:

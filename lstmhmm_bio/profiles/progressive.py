@@ -1,7 +1,9 @@
 """A first alignment: groups of sequences are aligned to each other along a guide tree.
 
 Columns of two groups are scored by the log expectation of Edgar (Nucleic Acids Res. 32:1792, 2004): the log odds of
-drawing related rather than independent residues from them, times the shares of residues.
+drawing related rather than independent residues from them, times the shares of residues. Gap costs are weighted by the
+share of residues opposite. Where the sequences have been placed on a profile, what the profile says of two columns is
+added, so that relatives keep together and groups come where the profile has them.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from .weights import GAP
 OPEN, _EXTEND, _AT_ENDS = 4.5, 0.3, 0.7
 #: taken off every pair of columns, so that unrelated ones score below 0
 _CENTRE = 0.1
+#: added for two columns that surely belong to one match state, nat
+_PLACED = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +54,41 @@ class Group:
         return result
 
 
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where a profile has the residues of all sequences, one after the other.
+
+    Attributes:
+        starts: [sequences] of each sequence's first residue.
+        node: [residues] match state, from 0.
+        sure: [residues] probability of that; 0 for residues of no match state.
+        length: number of match states.
+    """
+
+    starts: NDArray[np.intp]
+    node: NDArray[np.intp]
+    sure: NDArray[np.float64]
+    length: int
+
+    def of(self, group: Group, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[columns, match states]: the share of a group's members that have a column's residue there."""
+        w = weights[group.members]
+        there = group.rows != GAP
+        row, column = np.nonzero(there)
+        residue = self.starts[group.members[row]] + np.cumsum(there, axis=1)[row, column] - 1
+        cell = column * self.length + self.node[residue]
+        share = w[row] / w.sum() * self.sure[residue]
+        size = there.shape[1] * self.length
+        return np.bincount(cell, share, size).reshape(there.shape[1], self.length)
+
+
 def progressive_alignment(
     sequences: Sequence[Codes],
     tree: NDArray[np.float64],
     weights: NDArray[np.float64],
     alphabet: Alphabet,
     gap_open: float = OPEN,
+    places: Places | None = None,
 ) -> NDArray[np.uint8]:
     """[sequences, columns] codes, with `GAP`.
 
@@ -65,10 +98,19 @@ def progressive_alignment(
         weights: of the sequences.
         alphabet: of the codes.
         gap_open: cost of opening a gap, nat.
+        places: of the sequences on a profile.
     """
     odds = related_odds(alphabet)
     leaves = (Group(np.array([i]), codes[None]) for i, codes in enumerate(sequences))
-    return fold(tree, leaves, lambda one, two: _merge(one, two, weights, odds, alphabet, gap_open)).in_order()
+
+    def merge(one: Group, two: Group) -> Group:
+        f, g = (_frequencies(x, weights, alphabet) for x in (one, two))
+        scores = _expected_scores(f, g, odds)
+        if places is not None:
+            scores += _PLACED * places.of(one, weights) @ places.of(two, weights).T
+        return one.joined(two, _align(scores, f.sum(axis=1), g.sum(axis=1), gap_open), GAP)
+
+    return fold(tree, leaves, merge).in_order()
 
 
 def related_odds(alphabet: Alphabet) -> NDArray[np.float64]:
@@ -83,20 +125,11 @@ def related_odds(alphabet: Alphabet) -> NDArray[np.float64]:
     return np.exp(scores * np.log(2) / 2)  # half bits
 
 
-def _merge(
-    one: Group,
-    two: Group,
-    weights: NDArray[np.float64],
-    odds: NDArray[np.float64],
-    alphabet: Alphabet,
-    gap_open: float,
-) -> Group:
-    f, g = (_frequencies(x, weights, alphabet) for x in (one, two))
-    residues, others = f.sum(axis=1), g.sum(axis=1)
-    expected = f @ odds @ g.T / np.maximum(np.outer(residues, others), 1e-9)
-    scores = np.outer(residues, others) * (np.log(np.maximum(expected, 1e-3)) - _CENTRE)
-    steps = _align(scores, gap_open * residues, gap_open * others)
-    return one.joined(two, steps, GAP)
+def _expected_scores(f: NDArray[np.float64], g: NDArray[np.float64], odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n, m] of pairs of columns [n, K] and [m, K]."""
+    both = np.outer(f.sum(axis=1), g.sum(axis=1))
+    expected = f @ odds @ g.T / np.maximum(both, 1e-9)
+    return both * (np.log(np.maximum(expected, 1e-3)) - _CENTRE)
 
 
 def _frequencies(group: Group, weights: NDArray[np.float64], alphabet: Alphabet) -> NDArray[np.float64]:
@@ -116,44 +149,42 @@ def _frequencies(group: Group, weights: NDArray[np.float64], alphabet: Alphabet)
 
 
 def _align(
-    scores: NDArray[np.float64], open_one: NDArray[np.float64], open_two: NDArray[np.float64]
+    scores: NDArray[np.float64], one: NDArray[np.float64], two: NDArray[np.float64], gap_open: float
 ) -> NDArray[np.int8]:
     """The best global alignment with affine gaps: 0 both go on, 1 the first alone, 2 the second alone.
 
     Args:
         scores: [n, m] of pairs of columns.
-        open_one: [n] cost of opening a gap opposite a column of the first.
-        open_two: [m] the same of the second.
+        one: [n] shares of residues in the first's columns, which what is opposite them costs.
+        two: [m] of the second's.
+        gap_open: cost of opening a gap opposite a column of residues only, nat.
     """
     n, m = scores.shape
-    ext = _EXTEND
     low = -1e9
     j = np.arange(m + 1)
-    edge = np.concatenate([[0.0], _AT_ENDS * (open_two[0] + ext * np.arange(m))])
-    h = -edge  # best of all states in the row above
+    # a gap opposite columns k to j - 1 costs open_two[k] + passed[j] - passed[k + 1]
+    passed = _EXTEND * np.concatenate([[0.0], np.cumsum(two)])
+    open_two = np.concatenate([gap_open * two, [0.0]]) - np.append(passed[1:], passed[-1])
+    h = np.concatenate([[0.0], -_AT_ENDS * (open_two[0] + passed[1:])])  # best of all states in the row above
     x = np.full(m + 1, low)  # best that ends with the first alone
     from_state = np.zeros((n + 1, m + 1), np.int8)  # where the best of all comes from
     from_state[0, 1:] = 2
     x_goes_on = np.zeros((n + 1, m + 1), bool)
     y_start = np.zeros((n + 1, m + 1), np.int32)  # column after which a gap in the first was opened
-    y_start[0] = 0
-    open_y = np.concatenate([open_two, [0.0]])
+    at_end = np.ones(m + 1)
+    at_end[[0, -1]] = _AT_ENDS
     for i in range(1, n + 1):
         diagonal = np.full(m + 1, low)
         diagonal[1:] = h[:-1] + scores[i - 1]
-        cost, cost_ext = np.full(m + 1, open_one[i - 1]), np.full(m + 1, ext)
-        cost[0], cost_ext[0] = _AT_ENDS * cost[0], _AT_ENDS * ext
-        cost[-1], cost_ext[-1] = _AT_ENDS * cost[-1], _AT_ENDS * ext
-        opened, gone = h - cost, x - cost_ext
+        opened, gone = h - gap_open * one[i - 1] * at_end, x - _EXTEND * one[i - 1] * at_end
         x_goes_on[i] = gone > opened
         x = np.maximum(opened, gone)
         best = np.maximum(diagonal, x)
-        # second alone, opened after column k: best_k - open_k - ext * (j - k - 1)
         factor = _AT_ENDS if i == n else 1.0
-        start = best - factor * (open_y - ext * j)
+        start = best - factor * open_two
         running = np.maximum.accumulate(start)
         y = np.full(m + 1, low)
-        y[1:] = running[:-1] - factor * ext * (j[1:] - 1)
+        y[1:] = running[:-1] - factor * passed[1:]
         where = np.where(start >= running, j, 0)
         y_start[i, 1:] = np.maximum.accumulate(where)[:-1]
         h = np.maximum(best, y)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from profile_samples import FAMILY, random_profile
 
-from lstmhmm_bio.profiles.align import align_paths, encode_posteriors, lay_out
+from lstmhmm_bio.profiles.align import Path as ProfilePath
+from lstmhmm_bio.profiles.align import align_paths, encode_posteriors, judged, lay_out
 from lstmhmm_bio.profiles.build import build_profile
 from lstmhmm_bio.profiles.hmmfile import read_profiles, write_profile
 from lstmhmm_bio.profiles.msa import Alignment, read_alignments
@@ -147,6 +148,14 @@ def test_order_and_batches_do_not_matter() -> None:
         assert (a.node == b.node).all()
         assert (a.node == c.node).all()
         np.testing.assert_allclose(a.posterior, c.posterior, atol=1e-5)
+
+
+def test_paths_are_judged_as_they_were_decoded() -> None:
+    sequences = [AMINO.encode(s) for s in ("MKVLAAGIVGLC", "WWMKVLAAGI*GLCWW", "MKGLC", "")]
+    paths = align_paths(PROFILE, sequences, "glocal")
+    blank = [ProfilePath(p.node, p.is_match, np.zeros_like(p.posterior)) for p in paths]
+    for path, again in zip(paths, judged(PROFILE, sequences, blank), strict=True):
+        np.testing.assert_allclose(again.posterior, path.posterior, atol=1e-6)
 
 
 def test_encoding_of_posteriors() -> None:

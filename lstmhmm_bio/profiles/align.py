@@ -18,7 +18,7 @@ from ..hmm.chain import Chain, Posteriors, length_model, posteriors
 from ..hmm.chain_paths import optimal_accuracy
 from .msa import Alignment
 from .plan7 import Mode, SearchModel, configure, pad_sequences, padded_time
-from .profile import Codes, Profile
+from .profile import Alphabet, Codes, Profile
 from .sequences import Sequence as Record
 from .weights import GAP
 
@@ -58,7 +58,7 @@ def align_paths(profile: Profile, sequences: Sequence[Codes], mode: Mode = "loca
     """
     chain = configure(profile, mode)
     alphabet = profile.alphabet
-    sequences = [np.where(codes > alphabet.unknown, alphabet.unknown, codes).astype(np.uint8) for codes in sequences]
+    sequences = _without_stops(sequences, alphabet)
     paths: list[Path | None] = [None] * len(sequences)
     lost = []
     for members, codes, lengths in batches(sequences, chain):
@@ -73,6 +73,10 @@ def align_paths(profile: Profile, sequences: Sequence[Codes], mode: Mode = "loca
         for i, path in zip(lost, align_paths(profile, [sequences[i] for i in lost]), strict=True):
             paths[i] = path
     return paths  # type: ignore[return-value]
+
+
+def _without_stops(sequences: Sequence[Codes], alphabet: Alphabet) -> list[Codes]:
+    return [np.where(codes > alphabet.unknown, alphabet.unknown, codes).astype(np.uint8) for codes in sequences]
 
 
 @jax.jit
@@ -119,15 +123,16 @@ def judged(profile: Profile, sequences: Sequence[Codes], paths: Sequence[Path]) 
 
     Args:
         profile: M match states.
-        sequences: codes in its alphabet, none with ``*``.
+        sequences: codes in its alphabet.
         paths: of the sequences.
     """
     result = list(paths)
+    sequences = _without_stops(sequences, profile.alphabet)
     left = np.arange(len(paths))
     for mode in _MODES:
         chain = configure(profile, mode)
         lost: list[int] = []
-        for members, codes, lengths in batches([sequences[i] for i in left], chain):
+        for members, codes, lengths in batches([sequences[int(i)] for i in left], chain):
             node = np.zeros(codes.shape, np.int32)
             matched = np.zeros(codes.shape, bool)
             for row, i in enumerate(left[members]):

@@ -79,7 +79,8 @@ class Places:
         cell = column * self.length + self.node[residue]
         share = w[row] / w.sum() * self.sure[residue]
         size = there.shape[1] * self.length
-        return np.bincount(cell, share, size).reshape(there.shape[1], self.length)
+        shares: NDArray[np.float64] = np.bincount(cell, share, size).astype(np.float64)
+        return shares.reshape(there.shape[1], self.length)
 
 
 def progressive_alignment(

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+import jax.test_util
 import numpy as np
 import pytest
 from tiny import random_codes, random_tables
@@ -13,10 +14,13 @@ from tiny import random_codes, random_tables
 from lstmhmm_bio.calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
 from lstmhmm_bio.nn.sites import (
     BINS,
+    MOTIF,
     NARROW,
     SITES,
+    Dense,
     Site,
     SiteParams,
+    best_motifs,
     corrections,
     init_site,
     kmers,
@@ -25,18 +29,19 @@ from lstmhmm_bio.nn.sites import (
 )
 from lstmhmm_bio.sequence import kmer_indices
 
-HIDDEN, WIDTH, STRIDE, TIME = 4, 6, 6, 240
+HIDDEN, WIDTH, STRIDE, TIME, MOTIFS = 4, 6, 6, 240, 3
 
 
+@pytest.mark.parametrize("motifs", [0, MOTIFS])
 @pytest.mark.parametrize(("name", "classes"), [("start", 3), ("start", 4), ("stop", 4), ("donor", 4), ("acceptor", 5)])
-def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
+def test_a_model_sees_what_it_should(name: str, classes: int, motifs: int) -> None:
     """Its input, rebuilt one candidate and one number at a time, through a first layer that lets one input pass."""
     rng = np.random.default_rng(classes)
     codes, tables = np.stack([random_codes(rng, TIME, unknown=0.02) for _ in range(2)]), random_tables(rng, 2)
     features = rng.normal(size=(TIME // STRIDE, 2, 2 * HIDDEN)).astype(np.float32)
     scores = rng.normal(size=(2, TIME, classes)).astype(np.float32) * (codes < 4)[..., None]
     candidates = np.array([[3, 50, 117, 239], [0, 31, 60, 200]])
-    params = init_site(jax.random.key(0), SITES[name], classes, HIDDEN, STRIDE, WIDTH)
+    params = init_site(jax.random.key(0), SITES[name], classes, HIDDEN, STRIDE, WIDTH, motifs=motifs)
     inputs = len(params.layers[0].w)
 
     # the features as they are, and nothing in the places of those that are too few
@@ -50,7 +55,7 @@ def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
     for row in range(2):
         own = Tables(*(x[row] for x in tables))
         for k, at in enumerate(candidates[row]):
-            expected = _input(SITES[name], codes[row], own, scores[row], features[:, row], at)
+            expected = _input(SITES[name], params.motifs, codes[row], own, scores[row], features[:, row], at)
             np.testing.assert_allclose(found[row, k], expected, atol=2e-4)
 
 
@@ -62,14 +67,34 @@ def _probe(params: SiteParams, unit: jax.Array) -> SiteParams:
     return params._replace(layers=(first, second, last))
 
 
+def _fit(motifs: Dense, bases: list[int]) -> np.ndarray:
+    """How well each motif fits, at least 0; unknown bases fit none."""
+    if max(bases) > 3:
+        return np.zeros(MOTIFS)
+    return np.maximum(np.asarray(motifs.b) + sum(motifs.w[4 * j + b] for j, b in enumerate(bases)), 0)
+
+
 def _input(
-    site: Site, codes: np.ndarray, tables: Tables, scores: np.ndarray, features: np.ndarray, at: int
+    site: Site,
+    motifs: Dense | None,
+    codes: np.ndarray,
+    tables: Tables,
+    scores: np.ndarray,
+    features: np.ndarray,
+    at: int,
 ) -> np.ndarray:
     length = len(codes)
     base = lambda t: int(codes[t]) if 0 <= t < length else 4  # noqa: E731
     out: list[float] = []
-    for t in range(at + site.first, at + site.last + 1):
-        out += [float(base(t) == b) for b in range(4)]
+    if motifs is None:
+        for t in range(at + site.first, at + site.last + 1):
+            out += [float(base(t) == b) for b in range(4)]
+    else:
+        first = at + site.motifs_from
+        for width in site.bins:
+            fits = [_fit(motifs, [base(t + j) for j in range(MOTIF)]) for t in range(first, first + width)]
+            out += np.max(fits, axis=0).tolist()
+            first += width
     if site.calibrated:
         out += [tables.context[j, base(at + PWM_FIRST + j)] for j in range(PWM_WIDTH)]
         for t in range(at + UPSTREAM_FIRST, at + UPSTREAM_LAST + 1):
@@ -86,6 +111,42 @@ def _input(
         out += [mean([scores[t, (t - at - frame) % 3] for t in inside]) for frame in range(3)]
         out += [mean([scores[t, c] for t in inside]) for c in range(3, scores.shape[1])]
     return np.array([*out, *tables.summary, *np.pad(features[at // STRIDE], (0, NARROW - 2 * HIDDEN))])
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_the_matrix_counts_the_bases_around(name: str) -> None:
+    rng = np.random.default_rng(3)
+    codes, tables = random_codes(rng, TIME, unknown=0.1)[None], random_tables(rng, 1)
+    site = SITES[name]
+    params = init_site(jax.random.key(2), site, 4, HIDDEN, STRIDE, WIDTH, motifs=MOTIFS)
+    matrix = rng.normal(size=(site.width, 4)).astype(np.float32)
+    at = jnp.array([[0, 5, 100, 239]])
+
+    @jax.jit
+    def correction(matrix: jax.Array) -> jax.Array:
+        narrow, classes = jnp.zeros((TIME // STRIDE, 1, NARROW)), jnp.zeros((1, TIME, 4))
+        return corrections(params._replace(matrix=matrix), site, codes, tables, narrow, classes, at)[0]
+
+    difference = np.asarray(correction(matrix)) - np.asarray(correction(0 * matrix))
+    for k, place in enumerate(at[0].tolist()):
+        around = [(j, t) for j, t in enumerate(range(place + site.first, place + site.last + 1)) if 0 <= t < TIME]
+        expected = sum(matrix[j, codes[0, t]] for j, t in around if codes[0, t] < 4)
+        assert difference[k] == pytest.approx(expected, abs=1e-4)
+
+
+def test_gradients_of_motifs_are_those_of_their_best_places() -> None:
+    """The rule of `best_motifs` against finite differences of a weighted sum of the fits."""
+    rng = np.random.default_rng(4)
+    motifs = Dense(rng.normal(size=(4 * MOTIF, MOTIFS)), rng.normal(size=MOTIFS))
+    begins = rng.integers(0, 4**MOTIF + 1, (2, 3, 9))
+    weights = rng.normal(size=(2, 3, 2, MOTIFS))
+
+    with jax.enable_x64(True):
+
+        def loss(motifs: Dense) -> jax.Array:
+            return (weights * best_motifs(motifs, (4, 5), jnp.asarray(begins))).sum()
+
+        jax.test_util.check_grads(loss, (jax.tree.map(jnp.asarray, motifs),), order=1, modes=("rev",), eps=1e-6)
 
 
 @pytest.mark.parametrize("name", SITES)

@@ -37,6 +37,7 @@ class NetworkConfig:
         layers: LSTM layers.
         head: hidden units of the class head.
         site_head: hidden units of each site model.
+        motifs: motifs that a site model looks for; 0: its perceptron sees the bases themselves.
         candidates: candidates whose surroundings a site model looks at, per 256 bases of a strand.
         classes: classes that a base may belong to, per strand; the first three are the codon positions.
         sites: names of the site models, of `sites.SITES`.
@@ -50,6 +51,7 @@ class NetworkConfig:
     layers: int = 1
     head: int = 64
     site_head: int = 96
+    motifs: int = 0
     candidates: int = 8
     classes: int = 3
     sites: tuple[str, ...] = ("start",)
@@ -114,7 +116,15 @@ def init_network(key: Array, config: NetworkConfig) -> NetworkParams:
             init_dense(next(keys), config.head, config.classes * config.stride),
         ),
         sites={
-            name: init_site(next(keys), SITES[name], config.classes, config.hidden, config.stride, config.site_head)
+            name: init_site(
+                next(keys),
+                SITES[name],
+                config.classes,
+                config.hidden,
+                config.stride,
+                config.site_head,
+                motifs=config.motifs,
+            )
             for name in config.sites
         },
     )

@@ -3,15 +3,22 @@
 A per-base class does not learn sites: whether an ATG is *the* start of a gene depends on what lies dozens of bases away
 and on its competitors. Each kind of site has a small perceptron of its own. Nearly all candidates are plainly wrong,
 so a linear screen of the LSTM's features scores every base, and the perceptron corrects it at the best candidates only.
+
+A perceptron of the bases themselves learns the sites of a small training set by heart. With motifs, it sees less: what
+holds at fixed places, a splice site's own bases, is a position weight matrix beside it, and of what may stand a little
+nearer or farther, such as a branch point, it sees how well each motif fits best within each of some bins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ..calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
@@ -22,19 +29,26 @@ BINS = (-96, -48, -24, -12, -3, 0, 3, 12, 24, 48, 96)
 #: LSTM features, narrowed, that a model sees
 NARROW = 32
 
+#: bases of a motif
+MOTIF = 6
+
 
 @dataclass(frozen=True)
 class Site:
     """A kind of site.
 
     Attributes:
-        first, last: bases that its model sees, relative to the site.
+        first, last: bases of the position weight matrix, relative to the site.
+        motifs_from: where a motif may begin, relative to the site,
+        bins: and the widths of the bins from there on, see `best_motifs`.
         calibrated: it sees the genome's own start context (`Tables.upstream`, `Tables.context`).
         per_intron: there is one per intron: `Tables.intron_rate` is its prior odds.
     """
 
     first: int
     last: int
+    motifs_from: int
+    bins: tuple[int, ...]
     calibrated: bool = False
     per_intron: bool = False
 
@@ -45,10 +59,10 @@ class Site:
 
 #: position of a site: first base of the start codon, last base of the stop codon, first and last base of the intron
 SITES = {
-    "start": Site(-48, 14, calibrated=True),
-    "stop": Site(-14, 15),
-    "donor": Site(-14, 25, per_intron=True),
-    "acceptor": Site(-55, 14),
+    "start": Site(-48, 14, -56, (16, 8, 8, 4, 4, 4, 4, 8, 16), calibrated=True),
+    "stop": Site(-14, 15, -24, (16, 8, 8, 16)),
+    "donor": Site(-14, 25, -30, (10, 10, 6, 5, 5, 8, 10, 15, 15), per_intron=True),
+    "acceptor": Site(-55, 14, -100, (20, 20, 15, 10, 10, 8, 8, 6, 4, 14, 9)),
 }
 
 
@@ -66,11 +80,15 @@ class SiteParams(NamedTuple):
         screen: [2 * hidden, stride], a score of each base from the LSTM's features.
         narrow: [2 * hidden, NARROW], what the perceptron sees of the features; fewer are cheaper to look up.
         layers: of the perceptron.
+        matrix: [width, 4], the position weight matrix; None without motifs.
+        motifs: [4 * MOTIF, motifs], what each base of a motif counts; None without.
     """
 
     screen: Dense
     narrow: Dense
     layers: tuple[Dense, Dense, Dense]
+    matrix: Array | None = None
+    motifs: Dense | None = None
 
 
 def init_dense(key: Array, inputs: int, outputs: int, scale: float = 1.0) -> Dense:
@@ -78,7 +96,9 @@ def init_dense(key: Array, inputs: int, outputs: int, scale: float = 1.0) -> Den
     return Dense(scale * jax.random.normal(key, (inputs, outputs)) / inputs**0.5, jnp.zeros(outputs))
 
 
-def init_site(key: Array, site: Site, classes: int, hidden: int, stride: int, width: int) -> SiteParams:
+def init_site(
+    key: Array, site: Site, classes: int, hidden: int, stride: int, width: int, *, motifs: int = 0
+) -> SiteParams:
     """Random initial weights of a site model.
 
     Args:
@@ -88,17 +108,24 @@ def init_site(key: Array, site: Site, classes: int, hidden: int, stride: int, wi
         hidden: LSTM units per direction.
         stride: bases per LSTM step.
         width: of its first layer.
+        motifs: that it looks for.
     """
     calibrated = PWM_WIDTH + (UPSTREAM_LAST - UPSTREAM_FIRST + 1) if site.calibrated else 0
-    inputs = 4 * site.width + calibrated + classes * (len(BINS) - 1) + 3 + NARROW
+    of_bases = motifs * len(site.bins) if motifs else 4 * site.width
+    inputs = of_bases + calibrated + classes * (len(BINS) - 1) + 3 + NARROW
     keys = jax.random.split(key, 5)
     layers = (
         init_dense(keys[0], inputs, width),
         init_dense(keys[1], width, 32),
         init_dense(keys[2], 32, 1, scale=0.1),
     )
-    screen = init_dense(keys[3], 2 * hidden, stride, scale=0.1)
-    return SiteParams(screen, init_dense(keys[4], 2 * hidden, NARROW), layers)
+    return SiteParams(
+        screen=init_dense(keys[3], 2 * hidden, stride, scale=0.1),
+        narrow=init_dense(keys[4], 2 * hidden, NARROW),
+        layers=layers,
+        matrix=jnp.zeros((site.width, 4)) if motifs else None,
+        motifs=init_dense(jax.random.fold_in(key, 1), 4 * MOTIF, motifs) if motifs else None,
+    )
 
 
 def kmers(codes: Array, k: int) -> Array:
@@ -159,7 +186,9 @@ def site_scores(
 def corrections(
     params: SiteParams, site: Site, codes: Array, tables: Tables, narrow: Array, classes: Array, at: Array
 ) -> Array:
-    """What the perceptron makes of the surroundings of positions `at` [rows, k]: [rows, k]; see `site_scores`."""
+    """What the matrix and the perceptron make of the surroundings of positions `at` [rows, k]: [rows, k]; see
+    `site_scores`.
+    """
     stride = codes.shape[1] // len(narrow)
 
     def window(values: Array, first: int, last: int, fill: float) -> Array:
@@ -168,11 +197,18 @@ def corrections(
         index = at[:, :, None] + jnp.arange(last - first + 1)
         return jax.vmap(lambda v, i: v[i])(padded, index)
 
-    bases = window(codes, site.first, site.last, 4)
-    parts = [jax.nn.one_hot(bases, 4).reshape(*at.shape, -1)]
+    bases = window(codes, site.first, site.last, 4).astype(jnp.int32)
+    if params.matrix is None or params.motifs is None:
+        of_bases = jnp.float32(0)
+        parts = [jax.nn.one_hot(bases, 4).reshape(*at.shape, -1)]
+    else:
+        weights = jnp.pad(params.matrix, ((0, 0), (0, 1)))  # an unknown base counts nothing
+        of_bases = weights[jnp.arange(site.width), bases].sum(-1)
+        begins = window(kmers(codes, MOTIF), site.motifs_from, site.motifs_from + sum(site.bins) - 1, 4**MOTIF)
+        parts = [best_motifs(params.motifs, site.bins, begins).reshape(*at.shape, -1)]
     if site.calibrated:
         offset = PWM_FIRST - site.first
-        near = bases[:, :, offset : offset + PWM_WIDTH].astype(jnp.int32)
+        near = bases[:, :, offset : offset + PWM_WIDTH]
         pentamers = jnp.take_along_axis(tables.upstream, kmers(codes, 5), axis=1)
         parts += [
             jax.vmap(lambda table, b: table[jnp.arange(PWM_WIDTH), b])(tables.context, near),
@@ -186,7 +222,50 @@ def corrections(
     first, second, last = params.layers
     y = jax.nn.relu(jnp.concatenate(parts, -1) @ first.w + first.b)
     y = jax.nn.relu(y @ second.w + second.b)
-    return (y @ last.w + last.b)[..., 0]
+    return of_bases + (y @ last.w + last.b)[..., 0]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def best_motifs(motifs: Dense, bins: tuple[int, ...], begins: Array) -> Array:
+    """The best fit, at least 0, of each motif in each bin: [rows, k, bins, motifs].
+
+    Args:
+        motifs: what each base of a motif counts.
+        bins: widths.
+        begins: [rows, k, sum(bins)], the k-mer of MOTIF bases at each place where a motif may begin.
+    """
+    return jnp.stack([fits.max(axis=2) for fits, _ in _fits_by_bin(motifs, bins, begins)], axis=2)
+
+
+def _fits_by_bin(motifs: Dense, bins: tuple[int, ...], begins: Array) -> Iterator[tuple[Array, Array]]:
+    """Fits [rows, k, width, motifs] and k-mers [rows, k, width] of each bin."""
+    # the fit of every k-mer, looked up: few places of a sequence are asked for, so a convolution would cost more
+    words = jnp.stack(jnp.unravel_index(jnp.arange(4**MOTIF), (4,) * MOTIF), -1)
+    fits = jax.nn.relu(jax.nn.one_hot(words, 4).reshape(4**MOTIF, -1) @ motifs.w + motifs.b)
+    fits = jnp.pad(fits, ((0, 1), (0, 0)))  # a k-mer with unknown bases fits nothing
+    for part in jnp.split(begins, np.cumsum(bins)[:-1], axis=2):
+        yield fits[part], part
+
+
+def _best_motifs_fwd(motifs: Dense, bins: tuple[int, ...], begins: Array) -> tuple[Array, tuple[Array, Array]]:
+    best, kmer = [], []
+    for fits, part in _fits_by_bin(motifs, bins, begins):
+        best.append(fits.max(axis=2))
+        kmer.append(jnp.where(fits == best[-1][:, :, None], part[..., None], 0).max(axis=2))  # quicker than argmax
+    fit = jnp.stack(best, axis=2)
+    return fit, (fit, jnp.stack(kmer, axis=2))
+
+
+def _best_motifs_bwd(bins: tuple[int, ...], kept: tuple[Array, Array], gradient: Array) -> tuple[Dense, None]:
+    """Sums over the bases of the best k-mers, instead of a slow scatter into the fits of all k-mers."""
+    fit, kmer = kept
+    gradient = jnp.where(fit > 0, gradient, 0.0)
+    bases = [(kmer // 4 ** (MOTIF - 1 - j)) % 4 for j in range(MOTIF)]
+    of_bases = [jnp.where(base == b, gradient, 0.0).sum((0, 1, 2)) for base in bases for b in range(4)]
+    return Dense(jnp.stack(of_bases), gradient.sum((0, 1, 2))), None
+
+
+best_motifs.defvjp(_best_motifs_fwd, _best_motifs_bwd)
 
 
 def _class_bins(classes: Array, known: Array, at: Array) -> Array:

@@ -52,6 +52,8 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
         card = here / f"{name}.toml"
         if not card.exists():
             print(f"{name}, stage {number} of {len(recipe['stage'])}: {stage['what']}")
+            if "renew" in stage:
+                start = str(_renewed(str(start), stage["renew"], here / "start"))
             fit(
                 _sheet(sets_of(recipe, stage), data),
                 [],
@@ -89,6 +91,25 @@ def _start(recipe: dict[str, Any], recipes: dict[str, Any], data: Path, folder: 
     if before in recipes["model"]:
         return str(retrain(before, recipes, data, folder))
     return before
+
+
+def _renewed(name: str, network: dict[str, Any], folder: Path) -> Path:
+    """A model whose site models begin anew, in other sizes, but for what they read of the LSTM's features."""
+    from dataclasses import replace
+
+    import jax
+    import numpy as np
+
+    from lstmhmm_bio.model import load_model, save_model
+    from lstmhmm_bio.nn.network import init_network
+
+    model = load_model(name)
+    config = replace(model.config, **network)
+    fresh = jax.tree.map(np.asarray, init_network(jax.random.key(7), config).sites)
+    old = model.params.network
+    sites = {k: fresh[k]._replace(screen=old.sites[k].screen, narrow=old.sites[k].narrow) for k in fresh}
+    params = model.params._replace(network=old._replace(sites=sites))
+    return save_model(replace(model, config=config, params=params), folder)
 
 
 def _sheet(patterns: list[str], data: Path) -> list[Any]:

@@ -47,7 +47,9 @@ def test_eukaryotic_models_have_a_recipe() -> None:
 
 
 def test_stages_follow_each_other(retrain: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both models of a chain come out, the second's card tells of the first; nothing is trained twice."""
+    """Both models of a chain come out, the second, with site models of another size, tells of the first in its card;
+    nothing is trained twice.
+    """
     data, names = tmp_path / "data", ["first", "second"]
     for seed, name in enumerate(names):
         (data / name).mkdir(parents=True)
@@ -58,12 +60,14 @@ def test_stages_follow_each_other(retrain: ModuleType, tmp_path: Path, monkeypat
     stage: dict[str, Any] = {"what": "all", "batch": 4, "window": 600, "training": {"steps": 1, "framewise_steps": 0}}
     first = {"kind": "bacteria", "version": "1", "description": "first", "sets": ["*"], "stage": [stage]}
     first["network"] = {"hidden": 4, "stem": 4, "head": 4, "site_head": 4}
-    second = first | {"description": "second", "from": "one", "sets": [names[0]]}
+    renewing = stage | {"renew": {"motifs": 2, "site_head": 3}}
+    second = first | {"description": "second", "from": "one", "sets": [names[0]], "stage": [renewing]}
     recipes = {"model": {"one": first, "two": second}}
     card = retrain.retrain("two", recipes, data, tmp_path / "out")
     model = load_model(str(card))
     assert (model.name, model.card["description"]) == ("two", "second")
     assert [g["name"] for g in model.card["training"]["genomes"]] == [names[0]]
     assert len(model.card["earlier_training"]) == 1
+    assert (model.config.motifs, model.config.site_head, model.config.hidden) == (2, 3, 4)
     monkeypatch.setattr("lstmhmm_bio.training.train.fit", None)
     assert retrain.retrain("two", recipes, data, tmp_path / "out") == card

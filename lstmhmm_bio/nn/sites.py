@@ -38,7 +38,8 @@ class Site:
     """A kind of site.
 
     Attributes:
-        first, last: bases of the position weight matrix, relative to the site.
+        first, last: bases of the position weight matrix, or that the perceptron sees without motifs, relative to the
+            site.
         motifs_from: where a motif may begin, relative to the site,
         bins: and the widths of the bins from there on, see `best_motifs`.
         calibrated: it sees the genome's own start context (`Tables.upstream`, `Tables.context`).

@@ -99,18 +99,17 @@ def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, 
     fitted = some(_FITTED)
     profile = fitted.estimate(fitted.aligned(profile))
     together = [int(i) for i in choose(_TOGETHER, _TOGETHER_RESIDUES) if len(sequences[i]) <= _LONG * profile.length]
-    placed: list[Path] = []
+    paths: dict[int, Path] = {}
     if len(together) > 1:
         profile, placed = family(together).aligned_along(profile)
-    paths = align_paths(profile, sequences, "glocal")
-    for i, path in zip(together, placed, strict=bool(placed)):
-        paths[i] = path
+        paths.update(zip(together, placed, strict=True))
+    rest = [i for i in range(len(sequences)) if i not in paths]
+    paths.update(zip(rest, align_paths(profile, [sequences[i] for i in rest], "glocal"), strict=True))
     long = [i for i, codes in enumerate(sequences) if len(codes) > _LONG * profile.length]
     if 1 < len(long) <= _ALIGNED:
         rows = family(long).alignment()
-        for i, path in zip(long, align_group(profile, rows), strict=True):
-            paths[i] = path
-    return Learned(profile, paths)
+        paths.update(zip(long, align_group(profile, rows), strict=True))
+    return Learned(profile, [paths[i] for i in range(len(sequences))])
 
 
 @dataclass(frozen=True, eq=False)

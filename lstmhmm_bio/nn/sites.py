@@ -11,7 +11,6 @@ nearer or farther, such as a branch point, it sees how well each motif fits best
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -235,24 +234,25 @@ def best_motifs(motifs: Dense, bins: tuple[int, ...], begins: Array) -> Array:
         bins: widths.
         begins: [rows, k, sum(bins)], the k-mer of MOTIF bases at each place where a motif may begin.
     """
-    return jnp.stack([fits.max(axis=2) for fits, _ in _fits_by_bin(motifs, bins, begins)], axis=2)
+    return _best_motifs_fwd(motifs, bins, begins)[0]
 
 
-def _fits_by_bin(motifs: Dense, bins: tuple[int, ...], begins: Array) -> Iterator[tuple[Array, Array]]:
-    """Fits [rows, k, width, motifs] and k-mers [rows, k, width] of each bin."""
+def _best_motifs_fwd(motifs: Dense, bins: tuple[int, ...], begins: Array) -> tuple[Array, tuple[Array, Array]]:
+    """The best fits, and beside them the k-mers that fit best."""
     # the fit of every k-mer, looked up: few places of a sequence are asked for, so a convolution would cost more
     words = jnp.stack(jnp.unravel_index(jnp.arange(4**MOTIF), (4,) * MOTIF), -1)
     fits = jax.nn.relu(jax.nn.one_hot(words, 4).reshape(4**MOTIF, -1) @ motifs.w + motifs.b)
     fits = jnp.pad(fits, ((0, 1), (0, 0)))  # a k-mer with unknown bases fits nothing
-    for part in jnp.split(begins, np.cumsum(bins)[:-1], axis=2):
-        yield fits[part], part
-
-
-def _best_motifs_fwd(motifs: Dense, bins: tuple[int, ...], begins: Array) -> tuple[Array, tuple[Array, Array]]:
     best, kmer = [], []
-    for fits, part in _fits_by_bin(motifs, bins, begins):
-        best.append(fits.max(axis=2))
-        kmer.append(jnp.where(fits == best[-1][:, :, None], part[..., None], 0).max(axis=2))  # quicker than argmax
+    for places in jnp.split(begins, np.cumsum(bins)[:-1], axis=2):
+        # place by place: the fits of all places at once, [rows, k, width, motifs], leave the cache
+        first, *others = jnp.moveaxis(places, 2, 0)[..., None]
+        fit, word = fits[first[..., 0]], first
+        for other in others:
+            more = fits[other[..., 0]]
+            fit, word = jnp.maximum(fit, more), jnp.where(more > fit, other, word)
+        best.append(fit)
+        kmer.append(jnp.broadcast_to(word, fit.shape))
     fit = jnp.stack(best, axis=2)
     return fit, (fit, jnp.stack(kmer, axis=2))
 

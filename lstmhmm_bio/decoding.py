@@ -42,9 +42,11 @@ BLOCK = 1 << 16
 SEGMENT_FLANK = 2048
 SEGMENT_CORE = LONG - 2 * SEGMENT_FLANK
 #: positions of both strands in one batch of short records
-_BATCH_BASES = 32 * LONG
+_BATCH_BASES = 16 * LONG
 #: strands in one batch of segments, a multiple of what processors add at once: for posteriors, and for paths
 _SEGMENT_ROWS, _PATH_ROWS = 32, 16
+#: positions in one batch of slices that are decoded again: mostly there are few, and empty rows cost as much
+_AGAIN_BASES = 2 * LONG
 
 #: posteriors are kept in units of 1 / FULL, as uint16
 FULL = 65535
@@ -248,7 +250,7 @@ def _constrained(
             initial=weights.path.initial if at_begin else jnp.where(outside, 0.0, NEG),
             final=weights.path.final if at_end else jnp.where(outside, 0.0, NEG),
         )
-        rows = 1 if size is None else max(1, _batch_bases(grammar) // size)
+        rows = 1 if size is None else max(1, _AGAIN_BASES // size)
         tasks += [partial(call, size, scores, slices[k : k + rows], rows) for k in range(0, len(slices), rows)]
     _side_by_side(tasks)
     return out

@@ -14,12 +14,12 @@ import numpy as np
 
 from .sequence import UNKNOWN, Codes
 
-SHORT = (384, 1536, 6144)
+SHORT = (384, 1536, 3072, 6144, 12288)
 LONG = 24576
 FLANK = 768
 CORE = LONG - 2 * FLANK
 #: bases in one call of the network; a call is always padded to this many
-CALL = 8 * LONG
+CALL = 4 * LONG
 
 
 @dataclass(frozen=True)

@@ -243,16 +243,20 @@ def _best_motifs_fwd(motifs: Dense, bins: tuple[int, ...], begins: Array) -> tup
     words = jnp.stack(jnp.unravel_index(jnp.arange(4**MOTIF), (4,) * MOTIF), -1)
     fits = jax.nn.relu(jax.nn.one_hot(words, 4).reshape(4**MOTIF, -1) @ motifs.w + motifs.b)
     fits = jnp.pad(fits, ((0, 1), (0, 0)))  # a k-mer with unknown bases fits nothing
+
+    def better(found: tuple[Array, Array], word: Array) -> tuple[tuple[Array, Array], None]:
+        fit, kmer = found
+        more = fits[word[..., 0]]
+        return (jnp.maximum(fit, more), jnp.where(more > fit, word, kmer)), None
+
     best, kmer = [], []
-    for places in jnp.split(begins, np.cumsum(bins)[:-1], axis=2):
+    for places in jnp.split(jnp.moveaxis(begins, 2, 0)[..., None], np.cumsum(bins)[:-1]):
         # place by place: the fits of all places at once, [rows, k, width, motifs], leave the cache
-        first, *others = jnp.moveaxis(places, 2, 0)[..., None]
-        fit, word = fits[first[..., 0]], first
-        for other in others:
-            more = fits[other[..., 0]]
-            fit, word = jnp.maximum(fit, more), jnp.where(more > fit, other, word)
+        shape = (*places.shape[1:3], len(motifs.b))
+        nothing = jnp.zeros(shape, fits.dtype), jnp.zeros(shape, places.dtype)
+        (fit, word), _ = jax.lax.scan(better, nothing, places, unroll=True)
         best.append(fit)
-        kmer.append(jnp.broadcast_to(word, fit.shape))
+        kmer.append(word)
     fit = jnp.stack(best, axis=2)
     return fit, (fit, jnp.stack(kmer, axis=2))
 

@@ -36,8 +36,10 @@ MODELS = {
     "atha": ("eudicots", "arabidopsis"),
 }
 LEVELS = ("base", "exon", "intron", "gene")
-HEADER = ("set", "model", "base F1", "exon F1", "intron F1", "gene F1", "CPU s", "exon F1", "intron F1", "gene F1",
-          "CPU s", "times as fast")  # fmt: skip
+HEADER = (
+    "set", "model", "base F1", "exon F1", "intron F1", "gene F1", "CPU s",
+    "AUGUSTUS: exon F1", "intron F1", "gene F1", "CPU s", "lstmhmm times as fast",
+)  # fmt: skip
 RESAMPLINGS = 2000
 
 #: of each record, scores by level

@@ -147,7 +147,7 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
     if "confidence" in recipe:
         said["confidence"] = recipe["confidence"]
     if recipe["kind"] == "eukaryote":
-        said["evidence"] = recipes["evidence"]
+        said["evidence"] = _shared(**recipes["evidence"])
     order = (
         "version",
         "description",
@@ -165,6 +165,12 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
     model = replace(model, name=name, params=params, card=card)
     card[GENES_AT_HOME] = _genes_at_home(model, _sheet(recipe["sets"], data))
     return save_model(replace(model, card={k: card[k] for k in order if k in card}), folder)
+
+
+def _shared(share: float, donor: list[list[float]], acceptor: list[list[float]], **others: Any) -> dict[str, Any]:
+    """Weights of evidence of which a share counts."""
+    donor, acceptor = ([[round(share * x, 4) for x in row] for row in rows] for rows in (donor, acceptor))
+    return {**others, "donor": donor, "acceptor": acceptor}
 
 
 def _genes_at_home(model: Any, rows: list[Any]) -> float:

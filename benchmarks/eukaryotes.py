@@ -91,7 +91,7 @@ def lstmhmm(folder: Path, model: str, bam: Path | None = None) -> Run:
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "genes.gff3"
         command = [sys.executable, "-m", "lstmhmm_bio", "annotate", str(folder / "genome.fa.gz"), "--model", model]
-        command += ["-o", str(out), "--quiet", *(["--evidence", str(bam)] if bam else [])]
+        command += ["-t", "1", "-o", str(out), "--quiet", *(["--evidence", str(bam)] if bam else [])]
         return Run(cpu=_cpu_seconds(command), scores=scores_of(folder, out))
 
 
@@ -175,8 +175,8 @@ Written by `python benchmarks/eukaryotes.py`. Validation sequence that no model 
 same species (the species themselves are in the training data). F1 in percent of coding bases, of exons and introns with
 both ends right, and of genes with all exons right, against the reference annotation. The columns on the right are those
 of AUGUSTUS 3.5 on the same files in the same run, ab initio, with the parameters of the species (those of *Arabidopsis*
-and fly were trained on the same species). CPU seconds include start-up. Of `dmel_chr2R_trainset`, windows around one
-annotated gene each, predictions elsewhere than on that gene are set aside.
+and fly were trained on the same species). CPU seconds of one thread, start-up included. Of `dmel_chr2R_trainset`,
+windows around one annotated gene each, predictions elsewhere than on that gene are set aside.
 
 {table}
 {fly} (Standard errors by resampling records.)

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import resource
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from pages import ROOT, fill, table
+from profile_speed import measure
 
 from lstmhmm_bio.evaluation import Score, evaluate
 from lstmhmm_bio.io import read_records
@@ -92,7 +92,8 @@ def lstmhmm(folder: Path, model: str, bam: Path | None = None) -> Run:
         out = Path(temporary) / "genes.gff3"
         command = [sys.executable, "-m", "lstmhmm_bio", "annotate", str(folder / "genome.fa.gz"), "--model", model]
         command += ["-t", "1", "-o", str(out), "--quiet", *(["--evidence", str(bam)] if bam else [])]
-        return Run(cpu=_cpu_seconds(command), scores=scores_of(folder, out))
+        _, cpu, _ = measure(command, dict(os.environ))
+        return Run(scores_of(folder, out), cpu)
 
 
 def augustus(folder: Path, species: str) -> Run | None:
@@ -104,14 +105,8 @@ def augustus(folder: Path, species: str) -> Run | None:
         with gzip.open(folder / "genome.fa.gz") as source, genome.open("wb") as target:
             shutil.copyfileobj(source, target)
         command = ["augustus", f"--species={species}", "--gff3=on", f"--outfile={out}", str(genome)]
-        return Run(cpu=_cpu_seconds(command), scores=scores_of(folder, out))
-
-
-def _cpu_seconds(command: list[str]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        _, cpu, _ = measure(command, dict(os.environ))
+        return Run(scores_of(folder, out), cpu)
 
 
 def scores_of(folder: Path, prediction: Path) -> Scores:

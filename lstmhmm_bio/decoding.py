@@ -250,7 +250,7 @@ def _constrained(
             initial=weights.path.initial if at_begin else jnp.where(outside, 0.0, NEG),
             final=weights.path.final if at_end else jnp.where(outside, 0.0, NEG),
         )
-        rows = 1 if size is None else max(1, _AGAIN_BASES // size)
+        rows = 1 if size is None else _AGAIN_BASES // size
         tasks += [partial(call, size, scores, slices[k : k + rows], rows) for k in range(0, len(slices), rows)]
     _side_by_side(tasks)
     return out

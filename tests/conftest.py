@@ -9,8 +9,9 @@ from hypothesis import settings
 
 from lstmhmm_bio.runtime import configure
 
-# nohup ignores it, and so would all that tests start
+# nohup and a shell's background ignore them, and so would all that tests start
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 configure(2, "cpu", cache=False)
 settings.register_profile("tests", deadline=None)

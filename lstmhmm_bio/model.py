@@ -119,8 +119,6 @@ def load_model(name: str = DEFAULT) -> Model:
         ModelError: unknown, incomplete, damaged, or made for another version of the package.
     """
     import jax
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
 
     from .hmm.grammars import decoding_grammar
     from .nn.hybrid import init_hybrid
@@ -128,27 +126,48 @@ def load_model(name: str = DEFAULT) -> Model:
 
     path, card = find_card(name), read_card(name)
     weights = path.with_suffix(".safetensors")
-    try:
-        data = weights.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{weights}: cannot read the model's weights ({error.strerror})") from None
-    if card.get("format") != FORMAT:
-        raise ModelError(f"{path}: model format {card.get('format')}, this version reads format {FORMAT}")
+    arrays = read_weights(path, card, FORMAT)
     missing = [key for key in ("name", "version", "kind", "network") if key not in card]
     if missing:
         raise ModelError(f"{path}: the card has no {' and no '.join(map(repr, missing))}")
-    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
-        raise ModelError(f"{weights}: checksum differs from the card's; the file is damaged, install or copy it again")
     try:
-        arrays = load(data)
         config = NetworkConfig(**card["network"] | {"sites": tuple(card["network"].get("sites", ()))})
         grammar = decoding_grammar(card["kind"], card.get("grammar", {}))
         template = jax.eval_shape(lambda: init_hybrid(jax.random.key(0), config, grammar))
-    except (SafetensorError, TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: card and weights do not fit together ({error})") from None
     params = unflatten(template, arrays, source=str(weights))
     counts = unflatten(_prior_template(), arrays, source=str(weights))["prior"]
     return Model(card["name"], config, grammar, params, Prior(Counts(**counts)), card)
+
+
+def read_weights(path: Path, card: dict[str, Any], number: int) -> dict[str, np.ndarray]:
+    """The arrays beside a card.
+
+    Args:
+        path: of the card.
+        card: what it says.
+        number: of the format that is read.
+
+    Raises:
+        ModelError: there are none, of another format, or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    weights = path.with_suffix(".safetensors")
+    try:
+        data = weights.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{weights}: cannot read the model's weights ({error.strerror})") from None
+    if card.get("format") != number:
+        raise ModelError(f"{path}: model format {card.get('format')}, this version reads format {number}")
+    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
+        raise ModelError(f"{weights}: checksum differs from the card's; the file is damaged, install or copy it again")
+    try:
+        return load(data)
+    except (SafetensorError, ValueError) as error:
+        raise ModelError(f"{path}: card and weights do not fit together ({error})") from None
 
 
 def save_model(model: Model, folder: str | Path) -> Path:

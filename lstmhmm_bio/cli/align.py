@@ -20,6 +20,13 @@ from .session import Progress
     help="What the letters are, with --learn.",
 )
 @option(
+    "Input",
+    "--context/--no-context",
+    default=None,
+    show_default="on with --learn, off with --profile",
+    help="Of proteins: let the LSTM read what stands around each residue. Better to a profile of few sequences.",
+)
+@option(
     "Output",
     "-o",
     "--output",
@@ -35,6 +42,7 @@ def align(
     profile: str | None,
     learn: bool,
     alphabet: str | None,
+    context: bool | None,
     output: str | None,
     trim: bool,
     save: str | None,
@@ -79,6 +87,9 @@ def align(
         raise UsageError("--learn from standard input needs --alphabet")
     else:
         letters = alphabet_of(sequences)
+    is_protein = letters.name == "amino"
+    if context and not is_protein:
+        raise UsageError("--context reads proteins; leave it out")
     records = list(read_sequences(sequences, letters))
     seen: set[str] = set()
     for record in records:
@@ -87,8 +98,10 @@ def align(
         seen.add(record.id)
     configure(threads, device, cache=not no_cache)
     from ..profiles.align import align_paths, lay_out
+    from ..profiles.context import load_context
 
     codes = [record.codes for record in records]
+    network = load_context() if is_protein and (learn if context is None else context) else None
     with OutputSet() as outputs:
         handle = outputs.open(output)
         if model is None:
@@ -97,12 +110,13 @@ def align(
             saved = outputs.open(save) if save else None
             stem = "learned" if sequences == "-" else Path(sequences.removesuffix(".gz")).stem
             with Progress(f"learn from {len(codes):,} sequences", quiet=quiet):
-                model, paths = learn_profile(codes, letters, stem, seed=seed)
+                model, paths = learn_profile(codes, letters, stem, seed=seed, context=network)
             alignment = align_insertions(lay_out(model, records, paths, trim=trim), letters)
             if saved:
                 from ..profiles.calibrate import calibrate
 
                 write_profile(saved, calibrate(model))
         else:
-            alignment = lay_out(model, records, align_paths(model, codes), trim=trim)
+            paths = align_paths(model, codes, mixtures=network.mixtures(codes) if network else None)
+            alignment = lay_out(model, records, paths, trim=trim)
         write_alignment(handle, alignment, kind)

@@ -18,7 +18,7 @@ from ..hmm.chain import Chain, Posteriors, length_model, posteriors
 from ..hmm.chain_paths import optimal_accuracy
 from .msa import Alignment
 from .plan7 import Mode, SearchModel, configure, pad_sequences, padded_time
-from .profile import Alphabet, Codes, Profile
+from .profile import Alphabet, Codes, Mixtures, Profile
 from .sequences import Sequence as Record
 from .weights import GAP
 
@@ -48,21 +48,30 @@ class Path(NamedTuple):
     posterior: NDArray[np.float32]
 
 
-def align_paths(profile: Profile, sequences: Sequence[Codes], mode: Mode = "local") -> list[Path]:
+def align_paths(
+    profile: Profile,
+    sequences: Sequence[Codes],
+    mode: Mode = "local",
+    mixtures: Sequence[Mixtures] | None = None,
+) -> list[Path]:
     """The paths of sequences through a profile, in their order; ``*`` is aligned as an unknown residue.
 
     Args:
         profile: to align to.
         sequences: codes in its alphabet.
         mode: "glocal" paths span the whole profile; a sequence that is too far from that is aligned locally.
+        mixtures: what the residues stand for, in whose place match states score (`context`); None for themselves.
     """
     chain = configure(profile, mode)
     alphabet = profile.alphabet
-    sequences = _without_stops(sequences, alphabet)
+    sequences = without_stops(sequences, alphabet)
     paths: list[Path | None] = [None] * len(sequences)
     lost = []
     for members, codes, lengths in batches(sequences, chain):
-        node, is_match, posterior, sound = (np.asarray(x) for x in _decode(chain, codes, lengths))
+        emitted: tuple[Chain, NDArray[np.integer]] = (chain, codes)
+        if mixtures is not None:
+            emitted = _of_places(chain, [mixtures[i] for i in members], codes.shape)
+        node, is_match, posterior, sound = (np.asarray(x) for x in _decode(*emitted, lengths))
         for row, i in enumerate(members):
             n = lengths[row]
             if not sound[row]:
@@ -70,12 +79,30 @@ def align_paths(profile: Profile, sequences: Sequence[Codes], mode: Mode = "loca
             inserted_after = _close_flanks(node[row, :n], profile.length)
             paths[i] = Path(inserted_after, is_match[row, :n], posterior[row, :n])
     if lost and mode == "glocal":
-        for i, path in zip(lost, align_paths(profile, [sequences[i] for i in lost]), strict=True):
+        left = None if mixtures is None else [mixtures[i] for i in lost]
+        for i, path in zip(lost, align_paths(profile, [sequences[i] for i in lost], "local", left), strict=True):
             paths[i] = path
     return paths  # type: ignore[return-value]
 
 
-def _without_stops(sequences: Sequence[Codes], alphabet: Alphabet) -> list[Codes]:
+def _of_places(chain: Chain, mixtures: Sequence[Mixtures], shape: tuple[int, ...]) -> tuple[Chain, NDArray[np.integer]]:
+    """A chain with a code for every place of a batch [sequences, time], and these codes.
+
+    Its match states emit by the odds of what stands there.
+    """
+    batch, time = shape
+    residues = mixtures[0].shape[1]
+    odds = np.zeros((batch, time, chain.enter.shape[-1]), np.float32)
+    for row, mixture in zip(odds, mixtures, strict=False):
+        row[: len(mixture)] = mixture @ chain.match[:residues]
+    places = batch * time
+    inserted = np.ones(places, np.float32)
+    codes = np.arange(places, dtype=np.int32).reshape(shape)
+    return chain._replace(match=odds.reshape(places, -1), insert=inserted), codes  # type: ignore[arg-type]
+
+
+def without_stops(sequences: Sequence[Codes], alphabet: Alphabet) -> list[Codes]:
+    """Sequences whose ``*`` are unknown residues."""
     return [np.where(codes > alphabet.unknown, alphabet.unknown, codes).astype(np.uint8) for codes in sequences]
 
 
@@ -127,7 +154,7 @@ def judged(profile: Profile, sequences: Sequence[Codes], paths: Sequence[Path]) 
         paths: of the sequences.
     """
     result = list(paths)
-    sequences = _without_stops(sequences, profile.alphabet)
+    sequences = without_stops(sequences, profile.alphabet)
     left = np.arange(len(paths))
     for mode in _MODES:
         chain = configure(profile, mode)

@@ -77,9 +77,7 @@ def build_profile(
     by_hand = np.array([letter not in "-._~" for letter in rf]) if rf else None
     is_residue = codes < MISSING
     first, end = spans(is_residue)
-    weights = position_based_weights(
-        codes, alphabet.size, by_hand if by_hand is not None else _majority(codes, first, end)
-    )
+    weights = sequence_weights(codes, alphabet, by_hand)
     fragments = is_residue.sum(axis=1) <= fragthresh * codes.shape[1]
     codes[fragments[:, None] & ~within(first, end, codes.shape[1])] = MISSING
     consensus = by_hand if hand and by_hand is not None else _consensus_columns(codes, weights, symfrac)
@@ -136,8 +134,20 @@ def digitise(alignment: Alignment, alphabet: Alphabet) -> NDArray[np.uint8]:
     return codes
 
 
-def _majority(codes: NDArray[np.uint8], first: NDArray[np.intp], end: NDArray[np.intp]) -> NDArray[np.bool_]:
+def sequence_weights(codes: NDArray[np.uint8], alphabet: Alphabet, consensus: NDArray[np.bool_] | None = None) -> Array:
+    """Position-based weights of aligned sequences, of mean 1.
+
+    Args:
+        codes: [sequences, columns] with `GAP` and `MISSING`.
+        alphabet: of the codes.
+        consensus: [columns] those that count; None for those in which more than half of the sequences have a residue.
+    """
+    return position_based_weights(codes, alphabet.size, _majority(codes) if consensus is None else consensus)
+
+
+def _majority(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Columns in which more than half of the sequences have a residue; fragments count within their span."""
+    first, end = spans(codes < MISSING)
     columns = codes.shape[1]
     whole = end - first >= np.ceil(0.5 * columns)
     counted = within(np.where(whole, 0, first), np.where(whole, columns, end), columns)
@@ -168,7 +178,7 @@ def count(codes: NDArray[np.uint8], weights: Array, consensus: NDArray[np.bool_]
     """
     columns = np.flatnonzero(consensus)
     length, n = len(columns), len(codes)
-    residues_of = _shares(alphabet)
+    residues_of = shares(alphabet)
     # begin, match columns and end: residue, GAP or MISSING; the outer two behave as match states where a sequence
     # reaches them
     states = np.zeros((n, length + 2), np.uint8)
@@ -194,7 +204,7 @@ def count(codes: NDArray[np.uint8], weights: Array, consensus: NDArray[np.bool_]
     return Counts(match, insert, _transition_counts(states, inserted, weights))
 
 
-def _shares(alphabet: Alphabet) -> Array:
+def shares(alphabet: Alphabet) -> Array:
     """[codes, K]: a residue counts for itself, an ambiguous one in equal parts for those it may be."""
     expand = alphabet.expand.astype(float)
     return expand / np.maximum(expand.sum(axis=1, keepdims=True), 1)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +24,13 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .align import Path, align_group, align_paths, judged, lay_out
-from .build import build_profile, digitise
+from .build import build_profile, digitise, sequence_weights
 from .consensus import consensus_alignment
+from .context import Context
+from .gradient import refined
 from .guide import guide_tree, tree_of, tree_weights, word_vectors
 from .msa import Alignment
-from .profile import Alphabet, Codes, Profile
+from .profile import Alphabet, Codes, Mixtures, Profile
 from .progressive import OPEN, Places, progressive_alignment
 from .sequences import Sequence as Record
 from .weights import GAP
@@ -40,7 +43,7 @@ _SHARE, _MEMBERS, _RESIDUES = 0.8, 300, 75_000
 _CONSENSUS, _FITTED = 100, 1000
 #: sequences that are aligned to each other along the profile at the end, and their residues together
 _TOGETHER, _TOGETHER_RESIDUES = 1200, 450_000
-#: rounds of fitting after a first alignment
+#: rounds of fitting after a first alignment, and of fitting by gradient at the end
 _ROUNDS = 2
 #: a match state is a column in which this share of the sequences, by weight, has a residue; the next if there is none
 _SYMFRACS = (0.5, 0.25, 0.1, 0.0)
@@ -64,7 +67,9 @@ class Learned(NamedTuple):
     paths: list[Path]
 
 
-def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, seed: int = 1) -> Learned:
+def learn_profile(
+    sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, seed: int = 1, context: Context | None = None
+) -> Learned:
     """Learns a profile from a family's sequences.
 
     Args:
@@ -72,6 +77,7 @@ def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, 
         alphabet: of the codes.
         name: of the profile.
         seed: of the choice of sequences.
+        context: what tells what the residues of proteins stand for; None for themselves.
 
     Raises:
         InputError: there are not two sequences to learn from.
@@ -87,7 +93,7 @@ def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, 
         return np.array(filled)[np.sort(rng.choice(len(filled), size, replace=False))]
 
     def family(members: Sequence[int] | NDArray[np.intp]) -> _Family:
-        return _Family([sequences[i] for i in members], alphabet, name)
+        return _Family([sequences[i] for i in members], alphabet, name, context)
 
     def some(number: int) -> _Family:
         return family(choose(number, _RESIDUES * number // _MEMBERS))
@@ -109,6 +115,8 @@ def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, 
     if 1 < len(long) <= _ALIGNED:
         rows = family(long).alignment()
         paths.update(zip(long, align_group(profile, rows), strict=True))
+    climbing = [int(i) for i in choose(_FITTED, _RESIDUES) if len(sequences[i]) <= _LONG * profile.length]
+    profile = family(climbing).climb(profile, [paths[i] for i in climbing]) if climbing else profile
     return Learned(profile, [paths[i] for i in range(len(sequences))])
 
 
@@ -119,6 +127,12 @@ class _Family:
     sequences: list[Codes]
     alphabet: Alphabet
     name: str
+    context: Context | None = None
+
+    @cached_property
+    def mixtures(self) -> list[Mixtures] | None:
+        """What the residues stand for, if that is known."""
+        return None if self.context is None else self.context.mixtures(self.sequences)
 
     def begin(self, gap_open: float) -> tuple[Profile, Profile]:
         """Profiles fitted to first alignments along a tree of words, and along that of the alignment it leads to."""
@@ -136,7 +150,8 @@ class _Family:
         """[sequences, columns] codes along a guide tree, that of words if none is given."""
         if tree is None:
             tree = guide_tree(word_vectors(self.sequences, self.alphabet))
-        return progressive_alignment(self.sequences, tree, tree_weights(tree), self.alphabet, gap_open)
+        weights = tree_weights(tree)
+        return progressive_alignment(self.sequences, tree, weights, self.alphabet, gap_open, mixtures=self.mixtures)
 
     def alignment(self) -> NDArray[np.uint8]:
         """[sequences, columns] codes along the tree of a first alignment."""
@@ -171,13 +186,19 @@ class _Family:
         )
         starts = np.cumsum([0, *map(len, self.sequences[:-1])])
         places = Places(starts, np.where(matched, node - 1, 0), np.where(matched, sure, 0.0), profile.length)
-        rows = progressive_alignment(self.sequences, tree, tree_weights(tree), self.alphabet, OPEN, places)
+        weights = tree_weights(tree)
+        rows = progressive_alignment(self.sequences, tree, weights, self.alphabet, OPEN, places, self.mixtures)
         profile, columns = self._with_columns(rows)
         return profile, judged(profile, self.sequences, paths_in(rows, columns))
 
     def aligned(self, profile: Profile) -> NDArray[np.uint8]:
         """[sequences, columns] codes along the paths through a profile."""
         return self._laid_out(profile, align_paths(profile, self.sequences, "glocal"))
+
+    def climb(self, profile: Profile, paths: list[Path]) -> Profile:
+        """The profile fitted by gradient, the sequences weighed as they stand along their paths."""
+        weights = sequence_weights(self._laid_out(profile, paths), self.alphabet)
+        return refined(profile, self.sequences, weights, _ROUNDS)
 
     def _laid_out(self, profile: Profile, paths: list[Path]) -> NDArray[np.uint8]:
         records = [Record(str(i), "", codes) for i, codes in enumerate(self.sequences)]

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from ..errors import InputError
 
 Codes = NDArray[np.uint8]
+#: what the residues of a sequence stand for: [length, K] frequencies
+Mixtures = NDArray[np.floating]
 
 #: columns of `Profile.transitions`
 MM, MI, MD, IM, II, DM, DD = range(7)

@@ -69,6 +69,10 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
                 workers=available_cores(),
             )
         start = str(card)
+    if "average" in recipe:
+        stages = range(len(recipe["stage"]) - recipe["average"], len(recipe["stage"]))
+        cards = [folder / name / str(number + 1) / f"{name}.toml" for number in stages]
+        start = str(averaged(cards, folder / name / "mean"))
     return _finish(name, recipe, recipes, data, Path(str(start)), folder / name)
 
 
@@ -112,6 +116,20 @@ def _renewed(name: str, network: dict[str, Any], folder: Path) -> Path:
     return save_model(replace(model, config=config, params=params), folder)
 
 
+def averaged(cards: list[Path], folder: Path) -> Path:
+    """The last of some models with the mean of all their weights, saved in a folder."""
+    from dataclasses import replace
+
+    import jax
+    import numpy as np
+
+    from lstmhmm_bio.model import load_model, save_model
+
+    models = [load_model(str(card)) for card in cards]
+    mean = jax.tree.map(lambda *x: np.mean(x, axis=0, dtype=np.float32), *(m.params for m in models))
+    return save_model(replace(models[-1], params=mean), folder)
+
+
 def _sheet(patterns: list[str], data: Path) -> list[Any]:
     from lstmhmm_bio.training.sheet import SheetRow
 
@@ -144,6 +162,8 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
     if "adjust" in recipe:
         params = _adjusted(params, **recipe["adjust"])
         said["adjustment"] = recipe["adjust"] | {"chosen_on": "the validation genomes"}
+    if "average" in recipe:
+        said["averaged_stages"] = recipe["average"]
     if "confidence" in recipe:
         said["confidence"] = recipe["confidence"]
     if recipe["kind"] == "eukaryote":
@@ -154,6 +174,7 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
         "genetic_codes",
         GENES_AT_HOME,
         "adjustment",
+        "averaged_stages",
         "confidence",
         "grammar",
         "evidence",

@@ -14,7 +14,7 @@ from test_align import emit, records_of, write_hmm
 from lstmhmm_bio.nn.residues import RESIDUES, UNKNOWN, init_residues, log_replacements
 from lstmhmm_bio.profiles.align import align_paths
 from lstmhmm_bio.profiles.context import SHARE, load_context
-from lstmhmm_bio.profiles.profile import AMINO
+from lstmhmm_bio.profiles.profile import AMINO, DNA
 
 FAMILY = "MKVLAAGIVGLCAKAYLERGHEVTVLDRNPEKWGGSAVAKHLLRKGH"
 
@@ -107,7 +107,8 @@ def test_command(tmp_path: Path) -> None:
     plain, context = (run("align", fasta, "--profile", hmm, *extra) for extra in ([], ["--context"]))
     assert plain.code == context.code == 0
     assert plain.out != context.out
-    fasta.write_text(">a\nACGTACGTTA\n>b\nACGTACGTA\n")
-    refused = run("align", fasta, "--learn", "--alphabet", "dna", "--context")
-    assert refused.code == 2
-    assert "--context reads proteins" in refused.err
+    dna = write_hmm(random_profile(DNA, 25, 3), tmp_path / "dna.hmm")
+    for arguments, message in ((["--learn"], "belongs to --profile"), (["--profile", dna], "reads proteins")):
+        refused = run("align", fasta, *arguments, "--context")
+        assert refused.code == 2
+        assert message in refused.err

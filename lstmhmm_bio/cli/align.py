@@ -21,10 +21,9 @@ from .session import Progress
 )
 @option(
     "Input",
-    "--context/--no-context",
-    default=None,
-    show_default="on with --learn, off with --profile",
-    help="Of proteins: let the LSTM read what stands around each residue. Better to a profile of few sequences.",
+    "--context",
+    is_flag=True,
+    help="To a profile of proteins: an LSTM reads what stands around each residue. Better if few sequences made it.",
 )
 @option(
     "Output",
@@ -42,7 +41,7 @@ def align(
     profile: str | None,
     learn: bool,
     alphabet: str | None,
-    context: bool | None,
+    context: bool,
     output: str | None,
     trim: bool,
     save: str | None,
@@ -71,6 +70,8 @@ def align(
 
     if learn == bool(profile):
         raise UsageError("give either --profile or --learn")
+    if context and learn:
+        raise UsageError("--context belongs to --profile")
     if profile and (save or alphabet):
         raise UsageError(f"--{'save' if save else 'alphabet'} belongs to --learn")
     ensure_distinct([sequences, *([profile] if profile else [])], [output, *([save] if save else [])])
@@ -87,9 +88,8 @@ def align(
         raise UsageError("--learn from standard input needs --alphabet")
     else:
         letters = alphabet_of(sequences)
-    is_protein = letters.name == "amino"
-    if context and not is_protein:
-        raise UsageError("--context reads proteins; leave it out")
+    if context and letters.name != "amino":
+        raise UsageError(f"--context reads proteins, and {profile} is a profile of {letters.name}; leave it out")
     records = list(read_sequences(sequences, letters))
     seen: set[str] = set()
     for record in records:
@@ -98,10 +98,8 @@ def align(
         seen.add(record.id)
     configure(threads, device, cache=not no_cache)
     from ..profiles.align import align_paths, lay_out
-    from ..profiles.context import load_context
 
     codes = [record.codes for record in records]
-    network = load_context() if is_protein and (learn if context is None else context) else None
     with OutputSet() as outputs:
         handle = outputs.open(output)
         if model is None:
@@ -110,13 +108,17 @@ def align(
             saved = outputs.open(save) if save else None
             stem = "learned" if sequences == "-" else Path(sequences.removesuffix(".gz")).stem
             with Progress(f"learn from {len(codes):,} sequences", quiet=quiet):
-                model, paths = learn_profile(codes, letters, stem, seed=seed, context=network)
+                model, paths = learn_profile(codes, letters, stem, seed=seed)
             alignment = align_insertions(lay_out(model, records, paths, trim=trim), letters)
             if saved:
                 from ..profiles.calibrate import calibrate
 
                 write_profile(saved, calibrate(model))
         else:
-            paths = align_paths(model, codes, mixtures=network.mixtures(codes) if network else None)
-            alignment = lay_out(model, records, paths, trim=trim)
+            mixtures = None
+            if context:
+                from ..profiles.context import load_context
+
+                mixtures = load_context().mixtures(codes)
+            alignment = lay_out(model, records, align_paths(model, codes, mixtures=mixtures), trim=trim)
         write_alignment(handle, alignment, kind)

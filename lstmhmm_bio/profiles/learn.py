@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -26,11 +25,10 @@ from ..errors import InputError
 from .align import Path, align_group, align_paths, judged, lay_out
 from .build import build_profile, digitise, sequence_weights
 from .consensus import consensus_alignment
-from .context import Context
 from .gradient import refined
 from .guide import guide_tree, tree_of, tree_weights, word_vectors
 from .msa import Alignment
-from .profile import Alphabet, Codes, Mixtures, Profile
+from .profile import Alphabet, Codes, Profile
 from .progressive import OPEN, Places, progressive_alignment
 from .sequences import Sequence as Record
 from .weights import GAP
@@ -67,9 +65,7 @@ class Learned(NamedTuple):
     paths: list[Path]
 
 
-def learn_profile(
-    sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, seed: int = 1, context: Context | None = None
-) -> Learned:
+def learn_profile(sequences: Sequence[Codes], alphabet: Alphabet, name: str, *, seed: int = 1) -> Learned:
     """Learns a profile from a family's sequences.
 
     Args:
@@ -77,7 +73,6 @@ def learn_profile(
         alphabet: of the codes.
         name: of the profile.
         seed: of the choice of sequences.
-        context: what tells what the residues of proteins stand for; None for themselves.
 
     Raises:
         InputError: there are not two sequences to learn from.
@@ -93,7 +88,7 @@ def learn_profile(
         return np.array(filled)[np.sort(rng.choice(len(filled), size, replace=False))]
 
     def family(members: Sequence[int] | NDArray[np.intp]) -> _Family:
-        return _Family([sequences[i] for i in members], alphabet, name, context)
+        return _Family([sequences[i] for i in members], alphabet, name)
 
     def some(number: int) -> _Family:
         return family(choose(number, _RESIDUES * number // _MEMBERS))
@@ -127,12 +122,6 @@ class _Family:
     sequences: list[Codes]
     alphabet: Alphabet
     name: str
-    context: Context | None = None
-
-    @cached_property
-    def mixtures(self) -> list[Mixtures] | None:
-        """What the residues stand for, if that is known."""
-        return None if self.context is None else self.context.mixtures(self.sequences)
 
     def begin(self, gap_open: float) -> tuple[Profile, Profile]:
         """Profiles fitted to first alignments along a tree of words, and along that of the alignment it leads to."""
@@ -150,8 +139,7 @@ class _Family:
         """[sequences, columns] codes along a guide tree, that of words if none is given."""
         if tree is None:
             tree = guide_tree(word_vectors(self.sequences, self.alphabet))
-        weights = tree_weights(tree)
-        return progressive_alignment(self.sequences, tree, weights, self.alphabet, gap_open, mixtures=self.mixtures)
+        return progressive_alignment(self.sequences, tree, tree_weights(tree), self.alphabet, gap_open)
 
     def alignment(self) -> NDArray[np.uint8]:
         """[sequences, columns] codes along the tree of a first alignment."""
@@ -186,8 +174,7 @@ class _Family:
         )
         starts = np.cumsum([0, *map(len, self.sequences[:-1])])
         places = Places(starts, np.where(matched, node - 1, 0), np.where(matched, sure, 0.0), profile.length)
-        weights = tree_weights(tree)
-        rows = progressive_alignment(self.sequences, tree, weights, self.alphabet, OPEN, places, self.mixtures)
+        rows = progressive_alignment(self.sequences, tree, tree_weights(tree), self.alphabet, OPEN, places)
         profile, columns = self._with_columns(rows)
         return profile, judged(profile, self.sequences, paths_in(rows, columns))
 

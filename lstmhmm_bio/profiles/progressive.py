@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .guide import fold
-from .profile import Alphabet, Codes, Mixtures
+from .profile import Alphabet, Codes
 from .weights import GAP
 
 #: gap costs in nat: to open (unless told otherwise), to go on, and the share of that at the ends of an alignment
@@ -90,7 +90,6 @@ def progressive_alignment(
     alphabet: Alphabet,
     gap_open: float = OPEN,
     places: Places | None = None,
-    mixtures: Sequence[Mixtures] | None = None,
 ) -> NDArray[np.uint8]:
     """[sequences, columns] codes, with `GAP`.
 
@@ -101,47 +100,18 @@ def progressive_alignment(
         alphabet: of the codes.
         gap_open: cost of opening a gap, nat.
         places: of the sequences on a profile.
-        mixtures: what the residues of each sequence stand for, [length, K]; None for themselves.
     """
     odds = related_odds(alphabet)
-    if mixtures is None:
-        expand = alphabet.expand / np.maximum(alphabet.expand.sum(axis=1, keepdims=True), 1)
-        mixtures = [expand[codes] for codes in sequences]
-    leaves = (
-        _Node(Group(np.array([i]), codes[None]), mixture, weight)
-        for i, (codes, mixture, weight) in enumerate(zip(sequences, mixtures, weights, strict=True))
-    )
+    leaves = (Group(np.array([i]), codes[None]) for i, codes in enumerate(sequences))
 
-    def merge(one: _Node, two: _Node) -> _Node:
-        f, g = one.frequencies, two.frequencies
+    def merge(one: Group, two: Group) -> Group:
+        f, g = (_frequencies(x, weights, alphabet) for x in (one, two))
         scores = _expected_scores(f, g, odds)
         if places is not None:
-            scores += _PLACED * places.of(one.group, weights) @ places.of(two.group, weights).T
-        return one.joined(two, _align(scores, f.sum(axis=1), g.sum(axis=1), gap_open))
+            scores += _PLACED * places.of(one, weights) @ places.of(two, weights).T
+        return one.joined(two, _align(scores, f.sum(axis=1), g.sum(axis=1), gap_open), GAP)
 
-    return fold(tree, leaves, merge).group.in_order()
-
-
-@dataclass(frozen=True, eq=False)
-class _Node:
-    """Aligned sequences with what stands in their columns.
-
-    Attributes:
-        group: the sequences.
-        frequencies: [columns, K]; they add up to the share of residues.
-        weight: of the sequences together.
-    """
-
-    group: Group
-    frequencies: NDArray[np.floating]
-    weight: float
-
-    def joined(self, other: _Node, steps: NDArray[np.int8]) -> _Node:
-        weight = self.weight + other.weight
-        frequencies = np.zeros((len(steps), self.frequencies.shape[1]))
-        frequencies[steps != 2] += self.weight / weight * self.frequencies
-        frequencies[steps != 1] += other.weight / weight * other.frequencies
-        return _Node(self.group.joined(other.group, steps, GAP), frequencies, weight)
+    return fold(tree, leaves, merge).in_order()
 
 
 def related_odds(alphabet: Alphabet) -> NDArray[np.float64]:
@@ -156,13 +126,27 @@ def related_odds(alphabet: Alphabet) -> NDArray[np.float64]:
     return np.exp(scores * np.log(2) / 2)  # half bits
 
 
-def _expected_scores(
-    f: NDArray[np.floating], g: NDArray[np.floating], odds: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _expected_scores(f: NDArray[np.float64], g: NDArray[np.float64], odds: NDArray[np.float64]) -> NDArray[np.float64]:
     """[n, m] of pairs of columns [n, K] and [m, K]."""
     both = np.outer(f.sum(axis=1), g.sum(axis=1))
     expected = f @ odds @ g.T / np.maximum(both, 1e-9)
     return both * (np.log(np.maximum(expected, 1e-3)) - _CENTRE)
+
+
+def _frequencies(group: Group, weights: NDArray[np.float64], alphabet: Alphabet) -> NDArray[np.float64]:
+    """[columns, K] of a group; they add up to the share of residues."""
+    expand = alphabet.expand / np.maximum(alphabet.expand.sum(axis=1, keepdims=True), 1)
+    table = np.zeros((256, alphabet.size))
+    table[: len(expand)] = expand
+    w = weights[group.members]
+    w = w / w.sum()
+    if len(w) < 64:
+        return np.einsum("s,sck->ck", w, table[group.rows])
+    counts = np.zeros((group.rows.shape[1], 256))
+    columns = np.arange(group.rows.shape[1])
+    for row, weight in zip(group.rows, w, strict=True):
+        counts[columns, row] += weight
+    return counts @ table
 
 
 def _align(

@@ -7,8 +7,8 @@ sequences have a residue and go where few do. Distances in the alignment that re
 that start begins again from there. What all these profiles make of the same sequences is put together (`consensus`),
 and the profile of that is fitted to all. They are then aligned to each other once more, along the tree of their
 alignment, with what the profile says as a part of the scores: a sequence that is far from the profile comes where its
-relatives are, which it cannot when it is aligned by itself. Insertions that are long are aligned afterwards as a family
-of their own.
+relatives are, which it cannot when it is aligned by itself. The profile of that is fitted by gradient (`gradient`).
+Insertions that are long are aligned afterwards as a family of their own.
 """
 
 from __future__ import annotations

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 from command import run
 
-from lstmhmm_bio.model import bundled_models, load_model
+from lstmhmm_bio.model import bundled_models, load_model, save_model
 from lstmhmm_bio.training.loop import TrainingConfig
 
 ROOT = Path(__file__).parents[1]
@@ -71,3 +73,14 @@ def test_stages_follow_each_other(retrain: ModuleType, tmp_path: Path, monkeypat
     assert (model.config.motifs, model.config.site_head, model.config.hidden) == (2, 3, 4)
     monkeypatch.setattr("lstmhmm_bio.training.train.fit", None)
     assert retrain.retrain("two", recipes, data, tmp_path / "out") == card
+
+
+def test_averaged_weights_are_the_mean(retrain: ModuleType, tmp_path: Path) -> None:
+    """Of a model and one whose weights are all three times as large: twice the weights, and the second's card."""
+    model = load_model("bacteria")
+    larger = replace(model, params=jax.tree.map(lambda x: np.float32(3) * x, model.params), card=model.card | {"x": 1})
+    cards = [save_model(m, tmp_path / folder) for m, folder in ((model, "one"), (larger, "two"))]
+    mean = load_model(str(retrain.averaged(cards, tmp_path / "mean")))
+    assert mean.card["x"] == 1
+    for found, single in zip(jax.tree.leaves(mean.params), jax.tree.leaves(model.params), strict=True):
+        np.testing.assert_allclose(found, 2 * single, rtol=1e-6)

@@ -112,6 +112,7 @@ def test_other_versions_of_the_format(tmp_path: Path) -> None:
         (lambda t: t.replace("//", ""), "the file ends where // should come: it is truncated"),
         (lambda t: t.replace("*\n", "\n", 1), "6 numbers instead of 7"),
         (lambda t: t.replace("*\n", "?\n", 1), "a probability is neither a number nor"),
+        (lambda t: t.replace("*\n", "-800\n", 1), "a probability is above 1"),
     ],
 )
 def test_damaged_profiles(tmp_path: Path, change: object, message: str) -> None:

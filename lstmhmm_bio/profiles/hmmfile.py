@@ -20,6 +20,8 @@ from ..io.compression import input_name, open_input
 from .profile import ALPHABETS, Heading, Profile
 
 _T = TypeVar("_T")
+#: negative logarithms of probabilities of 1 may fall so far below 0
+_ROUNDED = 1e-4
 _FORMAT = re.compile(r"HMMER3/([b-f])\b")
 #: annotation columns after a match line, by format
 _COLUMNS = {
@@ -236,9 +238,12 @@ def _probabilities(words: list[str], count: int, lines: _Lines) -> NDArray[np.fl
     if len(words) != count:
         raise lines.error(f"{len(words)} numbers instead of {count}")
     try:
-        return np.exp([-np.inf if word == "*" else -float(word) for word in words])
+        logs = np.array([np.inf if word == "*" else float(word) for word in words])
     except ValueError:
         raise lines.error("a probability is neither a number nor *") from None
+    if not (logs > -_ROUNDED).all():
+        raise lines.error("a probability is above 1: its negative logarithm is below 0")
+    return np.exp(-logs)
 
 
 def write_profile(handle: TextIO, profile: Profile) -> None:

@@ -175,28 +175,27 @@ def save_model(model: Model, folder: str | Path) -> Path:
 
     `card` needs no "name", "format", "kind", "network" or "sha256": these are filled in.
     """
-    import tomli_w
-    from safetensors.numpy import save
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = flatten(model.params) | flatten(
         {"prior": {f.name: getattr(model.prior.frequencies, f.name) for f in fields(Counts)}}
     )
-    data = save(arrays)
-    head = {
-        "name": model.name,
-        "format": FORMAT,
-        "kind": model.grammar.kind,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+    head = {"name": model.name, "format": FORMAT, "kind": model.grammar.kind}
     card = {**head, **{k: v for k, v in model.card.items() if k not in head}, "network": asdict(model.config)}
-    weights, text = folder / f"{model.name}.safetensors", folder / f"{model.name}.toml"
-    for path, content in ((weights, data), (text, tomli_w.dumps(card).encode())):
-        beside = path.with_name(f".{path.name}.part")
+    return write_weights(Path(folder) / f"{model.name}.toml", card, arrays)
+
+
+def write_weights(path: Path, card: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
+    """Writes arrays and a card that holds their checksum, as `read_weights` reads them; returns the card's path."""
+    import tomli_w
+    from safetensors.numpy import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = save(arrays)
+    card = {**card, "sha256": hashlib.sha256(data).hexdigest()}
+    for target, content in ((path.with_suffix(".safetensors"), data), (path, tomli_w.dumps(card).encode())):
+        beside = target.with_name(f".{target.name}.part")
         beside.write_bytes(content)
-        beside.replace(path)
-    return text
+        beside.replace(target)
+    return path
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:

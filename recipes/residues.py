@@ -1,4 +1,4 @@
-"""Trains the network of residues and their context, which `lstmhmm align` uses (`lstmhmm_bio.profiles.context`).
+"""Trains the network of residues and their context, which `lstmhmm align --context` uses.
 
     python recipes/residues.py DATA -o FOLDER [--share 0.1]
 
@@ -11,7 +11,6 @@ known alignments are never seen. To bundle the result, copy both its files to ls
 from __future__ import annotations
 
 import argparse
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -24,13 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pyhmmer
-import tomli_w
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from lstmhmm_bio.io import read_records
 from lstmhmm_bio.io.reference import read_reference
-from lstmhmm_bio.model import BACTERIAL_CODE, flatten
+from lstmhmm_bio.model import BACTERIAL_CODE, flatten, write_weights
 from lstmhmm_bio.nn.residues import RESIDUES, UNKNOWN, ResidueParams, init_residues, log_replacements
 from lstmhmm_bio.profiles.context import FORMAT
 from lstmhmm_bio.profiles.profile import AMINO, Codes
@@ -91,21 +88,16 @@ def main() -> None:
         return aligned_windows(found, [group[rng.integers(len(group))] for group in groups], rng)
 
     params = train(with_substitutions(params), replaced, round(share * REPLACED[0]), REPLACED[1], hidden=False)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    data = save(flatten(params))
-    (arguments.output / "residues.safetensors").write_bytes(data)
     card = {
         "name": "residues",
         "format": FORMAT,
-        "sha256": hashlib.sha256(data).hexdigest(),
         "version": "1",
         "description": "What stands in homologous proteins in the place of a residue, from its context",
         "hidden": HIDDEN,
         "units": UNITS,
         "trained_on": f"{len(found):,} proteins, homologs of {len(related):,} of them",
     }
-    (arguments.output / "residues.toml").write_text(tomli_w.dumps(card))
-    print(f"wrote {arguments.output / 'residues.toml'}")
+    print(f"wrote {write_weights(arguments.output / 'residues.toml', card, flatten(params))}")
 
 
 def proteins(folder: Path) -> list[Codes]:

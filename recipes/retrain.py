@@ -4,9 +4,10 @@
 
 DATA holds the training sets as SET/genome.fa.gz and SET/annotation.gff3.gz, with the names of `sets.tsv`. The recipe,
 in `recipes.toml`, is a list of stages; each continues where the one before ended, the first from random weights or from
-the result of another recipe, which is trained first if FOLDER does not hold it. An interrupted run goes on where it
-stopped. The finished model lies in FOLDER/MODEL/; to bundle it, copy both its files to lstmhmm_bio/models. A share of
-the steps and other seeds tell what a change of the recipe would be worth, and how far chance goes.
+the result of another recipe, which is trained first if FOLDER does not hold it; `average` takes the mean of the last
+stages' weights. An interrupted run goes on where it stopped. The finished model lies in FOLDER/MODEL/; to bundle it,
+copy both its files to lstmhmm_bio/models. A share of the steps and other seeds tell what a change of the recipe would
+be worth, and how far chance goes.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
 
     recipe = recipes["model"][name]
     start = _start(recipe, recipes, data, folder)
+    cards = []
     for number, stage in enumerate(recipe["stage"], 1):
         here = folder / name / str(number)
         card = here / f"{name}.toml"
@@ -69,11 +71,9 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
                 workers=available_cores(),
             )
         start = str(card)
-    if "average" in recipe:
-        stages = range(len(recipe["stage"]) - recipe["average"], len(recipe["stage"]))
-        cards = [folder / name / str(number + 1) / f"{name}.toml" for number in stages]
-        start = str(averaged(cards, folder / name / "mean"))
-    return _finish(name, recipe, recipes, data, Path(str(start)), folder / name)
+        cards.append(card)
+    last = cards[-1] if "average" not in recipe else averaged(cards[-recipe["average"] :], folder / name / "mean")
+    return _finish(name, recipe, recipes, data, last, folder / name)
 
 
 def _change(training: dict[str, Any], share: float, seed: int | None) -> None:

@@ -60,7 +60,7 @@ def test_contents(wheel):
         entry_points = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
     modules = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "lstmhmm_bio").rglob("*.py")}
     assert modules <= set(names)
-    for name in ("py.typed", "models/bacteria.toml", "models/bacteria.safetensors"):
+    for name in ("py.typed", "models/bacteria.toml", "models/bacteria.safetensors", "profiles/residues.safetensors"):
         assert f"lstmhmm_bio/{name}" in names
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"lstmhmm_bio"}
     assert not any(n.endswith(".pyc") for n in names)

@@ -10,7 +10,6 @@ with the emission probabilities e_k of match state k and the background q.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..model import read_weights, unflatten
+from ..model import read_card, read_weights, unflatten
 from ..nn.residues import RESIDUES, UNKNOWN, ResidueParams, init_residues, log_replacements
 from .plan7 import pad_sequences
 from .profile import Codes, Mixtures
@@ -83,7 +82,7 @@ def load_context() -> Context:
     Raises:
         ModelError: its files are incomplete or damaged.
     """
-    card = tomllib.loads(_CARD.read_text("utf-8"))
+    card = read_card(str(_CARD))
     arrays = read_weights(_CARD, card, FORMAT)
     template = jax.eval_shape(lambda: init_residues(jax.random.key(0), card["hidden"], card["units"]))
     return Context(unflatten(template, arrays, source=str(_CARD.with_suffix(".safetensors"))), card)

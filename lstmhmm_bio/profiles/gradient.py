@@ -22,10 +22,7 @@ from .align import batches, without_stops
 from .build import Counts, effective_number, estimate, shares
 from .plan7 import configure
 from .priors import prior_of
-from .profile import DD, DM, II, IM, MD, MI, MM, Codes, Profile
-
-#: columns of `Profile.transitions` by the names that `Chain` has for them
-_LEAVING = {MM: "mm", MI: "mi", MD: "md", IM: "im", II: "ii", DM: "dm", DD: "dd"}
+from .profile import DD, DM, MD, MM, Codes, Profile
 
 
 def refined(profile: Profile, sequences: Sequence[Codes], weights: NDArray[np.float64], rounds: int) -> Profile:
@@ -103,8 +100,9 @@ def _counts(uses: Chain, profile: Profile) -> Counts:
     size = profile.length
     match = np.asarray(uses.match)[:, :size].T @ shares(profile.alphabet)
     transitions = np.zeros((size + 1, 7))
-    for column, name in _LEAVING.items():
-        transitions[1:, column] = getattr(uses, name)[:size]
+    transitions[1:] = np.stack(uses[-7:], axis=1)[
+        :size
+    ]  # in the order of `Profile.transitions`, as `configure` has them
     enter = np.asarray(uses.enter)[:size]
     transitions[0, MM], transitions[0, MD] = enter[0], enter[1:].sum()
     transitions[1:size, DM] += enter[1:]

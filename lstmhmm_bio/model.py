@@ -118,8 +118,6 @@ def load_model(name: str = DEFAULT) -> Model:
     Raises:
         ModelError: unknown, incomplete, damaged, or made for another version of the package.
     """
-    import jax
-
     from .hmm.grammars import decoding_grammar
     from .nn.hybrid import init_hybrid
     from .nn.network import NetworkConfig
@@ -133,7 +131,7 @@ def load_model(name: str = DEFAULT) -> Model:
     try:
         config = NetworkConfig(**card["network"] | {"sites": tuple(card["network"].get("sites", ()))})
         grammar = decoding_grammar(card["kind"], card.get("grammar", {}))
-        template = jax.eval_shape(lambda: init_hybrid(jax.random.key(0), config, grammar))
+        template = init_hybrid(np.random.default_rng(0), config, grammar)
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: card and weights do not fit together ({error})") from None
     params = unflatten(template, arrays, source=str(weights))
@@ -207,7 +205,7 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
 
 
 def unflatten(template: Any, arrays: dict[str, np.ndarray], *, source: str) -> Any:
-    """Fills a PyTree of shapes with arrays by path.
+    """Fills a PyTree with other arrays of the same shapes, by path.
 
     Raises:
         ModelError: an array is missing or has another shape; the message names it.

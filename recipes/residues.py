@@ -70,7 +70,7 @@ def main() -> None:
     share, rng = arguments.share, np.random.default_rng(arguments.seed)
     found = [p for folder in sorted((arguments.data / "prok").iterdir()) for p in proteins(folder)]
     order = rng.permutation(len(found))
-    params = init_residues(jax.random.key(arguments.seed), HIDDEN, UNITS)
+    params = init_residues(np.random.default_rng(arguments.seed), HIDDEN, UNITS)
 
     def around() -> Batch:
         chosen = [found[i] for i in rng.integers(0, len(found), BATCH)]

@@ -101,7 +101,6 @@ def _renewed(name: str, network: dict[str, Any], folder: Path) -> Path:
     """A model whose site models begin anew, in other sizes, but for what they read of the LSTM's features."""
     from dataclasses import replace
 
-    import jax
     import numpy as np
 
     from lstmhmm_bio.model import load_model, save_model
@@ -109,7 +108,7 @@ def _renewed(name: str, network: dict[str, Any], folder: Path) -> Path:
 
     model = load_model(name)
     config = replace(model.config, **network)
-    fresh = jax.tree.map(np.asarray, init_network(jax.random.key(7), config).sites)
+    fresh = init_network(np.random.default_rng(7), config).sites
     old = model.params.network
     sites = {k: fresh[k]._replace(screen=old.sites[k].screen, narrow=old.sites[k].narrow) for k in fresh}
     params = model.params._replace(network=old._replace(sites=sites))

@@ -25,7 +25,7 @@ def _seen(codes: np.ndarray, at: int, first: int) -> np.ndarray:
 def test_scores_are_the_screen_and_the_perceptron_at_the_best() -> None:
     rng = np.random.default_rng(1)
     codes = np.stack([random_codes(rng, TIME, unknown=0.02) for _ in range(2)])
-    params = init_borders(jax.random.key(2), 2)
+    params = init_borders(np.random.default_rng(2), 2)
     weights = rng.normal(size=params.screen.w.shape).astype(np.float32)
     params = params._replace(screen=params.screen._replace(w=jnp.asarray(weights), b=jnp.arange(4.0)[:, None]))
     found = np.asarray(jax.jit(border_scores)(params, codes))

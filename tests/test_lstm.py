@@ -167,7 +167,7 @@ def test_stacked_strand_layers_are_equivariant() -> None:
 
 
 def test_initial_weights() -> None:
-    params = init_lstm(jax.random.key(0), 5, 3)
+    params = init_lstm(np.random.default_rng(0), 5, 3)
     assert [a.shape for a in params] == [(5, 12), (3, 12), (12,)]
     np.testing.assert_array_equal(params.b, [0] * 3 + [1] * 3 + [0] * 6)  # the forget gates remember at first
     for block in np.split(np.asarray(params.wh), 4, axis=1):

@@ -21,6 +21,7 @@ from lstmhmm_bio.nn.sites import (
     Site,
     SiteParams,
     best_motifs,
+    class_sums,
     corrections,
     init_site,
     kmers,
@@ -41,15 +42,16 @@ def test_a_model_sees_what_it_should(name: str, classes: int, motifs: int) -> No
     features = rng.normal(size=(TIME // STRIDE, 2, 2 * HIDDEN)).astype(np.float32)
     scores = rng.normal(size=(2, TIME, classes)).astype(np.float32) * (codes < 4)[..., None]
     candidates = np.array([[3, 50, 117, 239], [0, 31, 60, 200]])
-    params = init_site(jax.random.key(0), SITES[name], classes, HIDDEN, STRIDE, WIDTH, motifs=motifs)
+    params = init_site(np.random.default_rng(0), SITES[name], classes, HIDDEN, STRIDE, WIDTH, motifs=motifs)
     inputs = len(params.layers[0].w)
 
     # the features as they are, and nothing in the places of those that are too few
     narrow = np.pad(features, ((0, 0), (0, 0), (0, NARROW - 2 * HIDDEN)))
+    sums = class_sums(jnp.asarray(scores), jnp.asarray(codes < 4))
 
     # relu(x) - relu(-x) = x: the model as a probe of single inputs
     def probe(unit: jax.Array) -> jax.Array:
-        return corrections(_probe(params, unit), SITES[name], codes, tables, narrow, jnp.asarray(scores), candidates)
+        return corrections(_probe(params, unit), SITES[name], codes, tables, narrow, sums, candidates)
 
     found = np.asarray(jax.jit(jax.vmap(probe, out_axes=-1))(np.eye(inputs, dtype=np.float32)))
     for row in range(2):
@@ -118,14 +120,14 @@ def test_the_matrix_counts_the_bases_around(name: str) -> None:
     rng = np.random.default_rng(3)
     codes, tables = random_codes(rng, TIME, unknown=0.1)[None], random_tables(rng, 1)
     site = SITES[name]
-    params = init_site(jax.random.key(2), site, 4, HIDDEN, STRIDE, WIDTH, motifs=MOTIFS)
+    params = init_site(np.random.default_rng(2), site, 4, HIDDEN, STRIDE, WIDTH, motifs=MOTIFS)
     matrix = rng.normal(size=(site.width, 4)).astype(np.float32)
     at = jnp.array([[0, 5, 100, 239]])
 
     @jax.jit
     def correction(matrix: jax.Array) -> jax.Array:
-        narrow, classes = jnp.zeros((TIME // STRIDE, 1, NARROW)), jnp.zeros((1, TIME, 4))
-        return corrections(params._replace(matrix=matrix), site, codes, tables, narrow, classes, at)[0]
+        narrow, sums = jnp.zeros((TIME // STRIDE, 1, NARROW)), jnp.zeros((1, TIME + 1, 5))
+        return corrections(params._replace(matrix=matrix), site, codes, tables, narrow, sums, at)[0]
 
     difference = np.asarray(correction(matrix)) - np.asarray(correction(0 * matrix))
     for k, place in enumerate(at[0].tolist()):
@@ -155,12 +157,12 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     rng = np.random.default_rng(1)
     codes, tables = random_codes(rng, TIME)[None], random_tables(rng, 1)
     features = rng.normal(size=(TIME // STRIDE, 1, 2 * HIDDEN)).astype(np.float32)
-    classes = jnp.zeros((1, TIME, 4))
+    sums = jnp.zeros((1, TIME + 1, 5))
     per_256 = 8
-    params = init_site(jax.random.key(1), SITES[name], 4, HIDDEN, STRIDE, WIDTH)
+    params = init_site(np.random.default_rng(1), SITES[name], 4, HIDDEN, STRIDE, WIDTH)
     here = rng.random((1, TIME)) < 0.4
     read = tuple(features @ layer.w + layer.b for layer in (params.screen, params.narrow))
-    found = np.asarray(site_scores(params, SITES[name], per_256, codes, tables, read, classes, jnp.asarray(here)))[0]
+    found = np.asarray(site_scores(params, SITES[name], per_256, codes, tables, read, sums, jnp.asarray(here)))[0]
     rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
     rough += np.tile(params.screen.b, TIME // STRIDE) + (tables.intron_rate[0] if name == "donor" else 0)
     places = np.flatnonzero(here[0])
@@ -168,7 +170,7 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     assert len(places) > count
     best = places[np.argsort(-rough[places])[:count]]
     expected = np.where(here[0], rough, 0.0)
-    fine = corrections(params, SITES[name], codes, tables, read[1], classes, jnp.asarray(best)[None])[0]
+    fine = corrections(params, SITES[name], codes, tables, read[1], sums, jnp.asarray(best)[None])[0]
     assert np.ptp(fine) > 1e-4
     expected[best] += fine
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -35,7 +35,7 @@ def random_codes(rng: np.random.Generator, length: int, *, unknown: float = 0.0)
 def random_params(seed: int, network: NetworkConfig = NETWORK, grammar: Grammar = bacteria.GRAMMAR) -> HybridParams:
     """Random weights, biases too, large enough for scores that tell sequences apart."""
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda key: init_hybrid(key, network, grammar), jax.random.key(0))
+    shapes = init_hybrid(rng, network, grammar)
     return HybridParams(
         jax.tree.map(
             lambda x: (rng.normal(size=x.shape) / max(x.shape[0], 3) ** 0.5).astype(np.float32), shapes.network

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from .lstm import on_host
 from .sites import Dense, init_dense, read_in
 
 #: bases that a model sees: outside of the region from its end on, and inside with the end itself
@@ -41,20 +43,23 @@ class BorderParams(NamedTuple):
     log_temperature: Array
 
 
-def init_borders(key: Array, labels: int) -> BorderParams:
+def init_borders(rng: np.random.Generator, labels: int) -> BorderParams:
     """Random initial weights."""
 
-    def one(key: Array) -> tuple[Dense, tuple[Dense, Dense, Dense]]:
-        first, second, last = jax.random.split(key, 3)
-        layers = (
-            init_dense(first, 4 * WIDTH, HIDDEN[0]),
-            init_dense(second, *HIDDEN),
-            init_dense(last, HIDDEN[1], 1, scale=0.1),
+    def layers() -> tuple[Dense, Dense, Dense]:
+        return (
+            init_dense(rng, 4 * WIDTH, HIDDEN[0]),
+            init_dense(rng, *HIDDEN),
+            init_dense(rng, HIDDEN[1], 1, scale=0.1),
         )
-        return Dense(jnp.zeros((4 * WIDTH, 1)), jnp.zeros(1)), layers
 
-    screen, layers = jax.vmap(one)(jax.random.split(key, 2 * labels))
-    return BorderParams(screen, layers, jnp.full(2 * labels, jnp.log(0.3)))
+    models = 2 * labels
+    stacked = jax.tree.map(lambda *x: np.stack(x), *(layers() for _ in range(models)))
+    return BorderParams(
+        Dense(on_host(np.zeros((models, 4 * WIDTH, 1))), on_host(np.zeros((models, 1)))),
+        stacked,
+        on_host(np.full(models, np.log(0.3))),
+    )
 
 
 def correction(layers: tuple[Dense, Dense, Dense], bases: Array, kept: Array | float = 1.0) -> Array:

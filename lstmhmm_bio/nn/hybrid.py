@@ -13,6 +13,7 @@ from ..calibration import Tables
 from ..hmm.emissions import scaled_likelihood_ratio
 from ..hmm.grammars.grammar import Grammar
 from .borders import BorderParams, border_scores, init_borders
+from .lstm import on_host
 from .network import (
     CodeMasks,
     Dropout,
@@ -24,7 +25,7 @@ from .network import (
     read_out,
     signals,
 )
-from .sites import SITES, site_scores
+from .sites import SITES, class_sums, site_scores
 
 
 class HybridParams(NamedTuple):
@@ -63,16 +64,16 @@ class Tracks(NamedTuple):
     logits: Array
 
 
-def init_hybrid(key: Array, config: NetworkConfig, grammar: Grammar) -> HybridParams:
+def init_hybrid(rng: np.random.Generator, config: NetworkConfig, grammar: Grammar) -> HybridParams:
     """Initial parameters; every class is given the frequency 0.15 until it is measured."""
     groups = max(grammar.class_groups) + 1
     return HybridParams(
-        init_network(key, config),
-        jnp.full(groups, jnp.log(0.3)),
-        jnp.zeros(groups),
-        jnp.full(config.classes, 0.15),
-        {k: jnp.float32(v) for k, v in grammar.initial_weights.items()},
-        init_borders(jax.random.fold_in(key, 1), config.borders) if config.borders else None,
+        init_network(rng, config),
+        on_host(np.full(groups, np.log(0.3))),
+        on_host(np.zeros(groups)),
+        on_host(np.full(config.classes, 0.15)),
+        {k: on_host(np.array(v)) for k, v in grammar.initial_weights.items()},
+        init_borders(rng, config.borders) if config.borders else None,
     )
 
 
@@ -114,13 +115,12 @@ def score_windows(
     classes = jnp.where(s.codes[:, :, None] < 4, classes + params.class_bias[group], 0.0)
     marks = grammar.marks(s.codes, code)
     both = jax.tree.map(lambda x: jnp.concatenate([x, x]), tables)
+    sums = class_sums(classes, s.codes < 4)
     columns = []
     for name in config.sites:
         here = (marks & grammar.site_marks[name]) != 0
         site = params.network.sites[name]
-        columns.append(
-            site_scores(site, SITES[name], config.candidates, s.codes, both, read.sites[name], classes, here)
-        )
+        columns.append(site_scores(site, SITES[name], config.candidates, s.codes, both, read.sites[name], sums, here))
     sites = jnp.stack(columns, -1) if columns else jnp.zeros((rows, time, 0))
     if params.borders is not None:
         found = border_scores(params.borders, s.codes)

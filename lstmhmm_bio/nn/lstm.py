@@ -18,11 +18,13 @@ Where a step is masked both h and C are zero, so padding before the first real s
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 
 class LSTMParams(NamedTuple):
@@ -33,14 +35,18 @@ class LSTMParams(NamedTuple):
     b: Array
 
 
-def init_lstm(key: Array, inputs: int, hidden: int) -> LSTMParams:
+def on_host(weights: NDArray) -> Array:
+    """Initial weights as float32: NumPy arrays, for which nothing is compiled."""
+    return cast("Array", weights.astype(np.float32))
+
+
+def init_lstm(rng: np.random.Generator, inputs: int, hidden: int) -> LSTMParams:
     """Random weights: Glorot-uniform input, orthogonal recurrent blocks, forget bias 1."""
-    kx, kh = jax.random.split(key)
     limit = (6.0 / (inputs + hidden)) ** 0.5
-    wx = jax.random.uniform(kx, (inputs, 4 * hidden), minval=-limit, maxval=limit)
-    blocks = [jax.random.orthogonal(k, hidden) for k in jax.random.split(kh, 4)]
-    bias = jnp.zeros(4 * hidden).at[hidden : 2 * hidden].set(1.0)
-    return LSTMParams(wx, jnp.concatenate(blocks, axis=1), bias)
+    wx = rng.uniform(-limit, limit, (inputs, 4 * hidden))
+    blocks = [np.linalg.qr(rng.normal(size=(hidden, hidden)))[0] for _ in range(4)]
+    bias = np.repeat([0.0, 1.0, 0.0, 0.0], hidden)
+    return LSTMParams(on_host(wx), on_host(np.concatenate(blocks, axis=1)), on_host(bias))
 
 
 def lstm_step(params: LSTMParams, h: Array, c: Array, x: Array) -> tuple[Array, Array]:

@@ -103,21 +103,19 @@ class Signals(NamedTuple):
         return jnp.pad(self.stop_begins, ((0, 0), (2, 0)))[:, : self.stop_begins.shape[1]]
 
 
-def init_network(key: Array, config: NetworkConfig) -> NetworkParams:
+def init_network(rng: np.random.Generator, config: NetworkConfig) -> NetworkParams:
     """Random initial weights."""
-    keys = iter(jax.random.split(key, 16))
-
     sizes = [config.stem] + [2 * config.hidden] * (config.layers - 1)
     return NetworkParams(
-        stem=init_dense(next(keys), config.seen * CHANNELS + 3, config.stem),
-        lstm=tuple(init_lstm(next(keys), size, config.hidden) for size in sizes),
+        stem=init_dense(rng, config.seen * CHANNELS + 3, config.stem),
+        lstm=tuple(init_lstm(rng, size, config.hidden) for size in sizes),
         head=(
-            init_dense(next(keys), 2 * config.hidden, config.head),
-            init_dense(next(keys), config.head, config.classes * config.stride),
+            init_dense(rng, 2 * config.hidden, config.head),
+            init_dense(rng, config.head, config.classes * config.stride),
         ),
         sites={
             name: init_site(
-                next(keys),
+                rng,
                 SITES[name],
                 config.classes,
                 config.hidden,

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from .lstm import LSTMParams, bilstm, init_lstm
+from .lstm import LSTMParams, bilstm, init_lstm, on_host
 from .sites import Dense, init_dense
 
 #: amino acids, and the code of everything else
@@ -40,16 +41,15 @@ class ResidueParams(NamedTuple):
     substitution: Array
 
 
-def init_residues(key: Array, hidden: int, units: int) -> ResidueParams:
+def init_residues(rng: np.random.Generator, hidden: int, units: int) -> ResidueParams:
     """Random initial weights; the residue itself tells nothing yet."""
-    ahead, back, context, out = jax.random.split(key, 4)
     return ResidueParams(
-        init_lstm(ahead, RESIDUES + 1, hidden),
-        init_lstm(back, RESIDUES + 1, hidden),
-        init_dense(context, 2 * hidden, units),
-        jnp.zeros((RESIDUES + 1, units)),
-        init_dense(out, units, RESIDUES, scale=0.1),
-        jnp.zeros((RESIDUES + 1, RESIDUES)),
+        init_lstm(rng, RESIDUES + 1, hidden),
+        init_lstm(rng, RESIDUES + 1, hidden),
+        init_dense(rng, 2 * hidden, units),
+        on_host(np.zeros((RESIDUES + 1, units))),
+        init_dense(rng, units, RESIDUES, scale=0.1),
+        on_host(np.zeros((RESIDUES + 1, RESIDUES))),
     )
 
 

@@ -84,5 +84,5 @@ def load_context() -> Context:
     """
     card = read_card(str(_CARD))
     arrays = read_weights(_CARD, card, FORMAT)
-    template = jax.eval_shape(lambda: init_residues(jax.random.key(0), card["hidden"], card["units"]))
+    template = init_residues(np.random.default_rng(0), card["hidden"], card["units"])
     return Context(unflatten(template, arrays, source=str(_CARD.with_suffix(".safetensors"))), card)

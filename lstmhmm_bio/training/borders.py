@@ -64,7 +64,7 @@ def fit_borders(genomes: Sequence[LabeledGenome], labels: Sequence[int], *, step
     true = [_windows_at_borders(strands, *model) for model in models]
     near = [_windows_near_borders(strands, *model, rng) for model in models]
     usable = np.array([bool(len(windows)) for windows in true], np.float32)
-    params = init_borders(jax.random.key(seed), len(labels))
+    params = init_borders(rng, len(labels))
     optimiser = optax.adam(optax.cosine_decay_schedule(RATE, ROUNDS * steps))
     state, average = optimiser.init(params), params
     for number in range(ROUNDS):

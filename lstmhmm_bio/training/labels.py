@@ -209,9 +209,10 @@ def _initial_params(
     The class head begins at the classes' frequencies: rare ones would otherwise spend the training on getting there.
     """
     same = base is not None and base.card.get("grammar", {}) == description.to_table()
-    params = (
-        base.params._replace(borders=None) if base and same else init_hybrid(jax.random.key(plan.seed), config, grammar)
-    )
+    if base and same:
+        params = base.params._replace(borders=None)
+    else:
+        params = init_hybrid(np.random.default_rng(plan.seed), config, grammar)
     if base and not same:
         learned = base.params.network
         head = (learned.head[0], params.network.head[1])

@@ -116,7 +116,7 @@ def init_state(
     network: NetworkConfig, grammar: Grammar, config: TrainingConfig, start_from: HybridParams | None = None
 ) -> TrainState:
     """The state before the first step, from random weights or from those of a model."""
-    params = start_from or init_hybrid(jax.random.key(config.seed), network, grammar)
+    params = start_from or init_hybrid(np.random.default_rng(config.seed), network, grammar)
     params = jax.tree.map(jnp.asarray, params)
     return TrainState(params, _copy(params), _optimiser(config).init(params), jnp.int32(0))
 

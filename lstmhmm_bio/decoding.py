@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -196,7 +196,9 @@ def decode_records(
         elif len(record):
             short.setdefault(size, []).append(i)
     for size, members in sorted(short.items()):
-        per_call = max(1, _batch_bases(_relaxed(grammar)) // size // 2)
+        # posteriors of the longest by the program of segments
+        rows = _SEGMENT_ROWS if size == LONG else _batch_bases(_relaxed(grammar)) // size
+        per_call = max(1, rows // 2)
 
         def call(k: int, size: int = size, members: list[int] = members, per_call: int = per_call) -> None:
             part = members[k : k + per_call]
@@ -234,7 +236,8 @@ def _constrained(
             for begin, end in slices_of(path, relaxation):
                 key = (_padded(end - begin), begin == 0, end == len(path))
                 again.setdefault(key, []).append((target[row, begin:end], _Part(strands.strand(row), begin, end)))
-    outside = jnp.arange(len(grammar.graph.states)) == grammar.graph.index[relaxation.outside]
+    outside = np.arange(len(grammar.graph.states)) == grammar.graph.index[relaxation.outside]
+    only_outside: Any = np.where(outside, np.float32(0), np.float32(NEG))
 
     def call(size: int | None, scores: Scores, chosen: list[tuple[NDArray[np.uint8], _Part]], rows: int) -> None:
         if size is None:
@@ -247,8 +250,8 @@ def _constrained(
     tasks = []
     for (size, at_begin, at_end), slices in again.items():
         scores = weights.path._replace(
-            initial=weights.path.initial if at_begin else jnp.where(outside, 0.0, NEG),
-            final=weights.path.final if at_end else jnp.where(outside, 0.0, NEG),
+            initial=weights.path.initial if at_begin else only_outside,
+            final=weights.path.final if at_end else only_outside,
         )
         rows = 1 if size is None else _AGAIN_BASES // size
         tasks += [partial(call, size, scores, slices[k : k + rows], rows) for k in range(0, len(slices), rows)]

@@ -46,12 +46,13 @@ def test_a_model_sees_what_it_should(name: str, classes: int, motifs: int) -> No
     inputs = len(params.layers[0].w)
 
     # the features as they are, and nothing in the places of those that are too few
-    narrow = np.pad(features, ((0, 0), (0, 0), (0, NARROW - 2 * HIDDEN)))
+    narrow = Dense(jnp.eye(2 * HIDDEN, NARROW), jnp.zeros(NARROW))
+    params = params._replace(narrow=narrow)
     sums = class_sums(jnp.asarray(scores), jnp.asarray(codes < 4))
 
     # relu(x) - relu(-x) = x: the model as a probe of single inputs
     def probe(unit: jax.Array) -> jax.Array:
-        return corrections(_probe(params, unit), SITES[name], codes, tables, narrow, sums, candidates)
+        return corrections(_probe(params, unit), SITES[name], codes, tables, jnp.asarray(features), sums, candidates)
 
     found = np.asarray(jax.jit(jax.vmap(probe, out_axes=-1))(np.eye(inputs, dtype=np.float32)))
     for row in range(2):
@@ -126,8 +127,8 @@ def test_the_matrix_counts_the_bases_around(name: str) -> None:
 
     @jax.jit
     def correction(matrix: jax.Array) -> jax.Array:
-        narrow, sums = jnp.zeros((TIME // STRIDE, 1, NARROW)), jnp.zeros((1, TIME + 1, 5))
-        return corrections(params._replace(matrix=matrix), site, codes, tables, narrow, sums, at)[0]
+        features, sums = jnp.zeros((TIME // STRIDE, 1, 2 * HIDDEN)), jnp.zeros((1, TIME + 1, 5))
+        return corrections(params._replace(matrix=matrix), site, codes, tables, features, sums, at)[0]
 
     difference = np.asarray(correction(matrix)) - np.asarray(correction(0 * matrix))
     for k, place in enumerate(at[0].tolist()):
@@ -161,8 +162,10 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     per_256 = 8
     params = init_site(np.random.default_rng(1), SITES[name], 4, HIDDEN, STRIDE, WIDTH)
     here = rng.random((1, TIME)) < 0.4
-    read = tuple(features @ layer.w + layer.b for layer in (params.screen, params.narrow))
-    found = np.asarray(site_scores(params, SITES[name], per_256, codes, tables, read, sums, jnp.asarray(here)))[0]
+    screen = features @ params.screen.w + params.screen.b
+    found = site_scores(
+        params, SITES[name], per_256, codes, tables, jnp.asarray(features), screen, sums, jnp.asarray(here)
+    )[0]
     rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
     rough += np.tile(params.screen.b, TIME // STRIDE) + (tables.intron_rate[0] if name == "donor" else 0)
     places = np.flatnonzero(here[0])
@@ -170,7 +173,7 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     assert len(places) > count
     best = places[np.argsort(-rough[places])[:count]]
     expected = np.where(here[0], rough, 0.0)
-    fine = corrections(params, SITES[name], codes, tables, read[1], sums, jnp.asarray(best)[None])[0]
+    fine = corrections(params, SITES[name], codes, tables, jnp.asarray(features), sums, jnp.asarray(best)[None])[0]
     assert np.ptp(fine) > 1e-4
     expected[best] += fine
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -120,7 +120,9 @@ def score_windows(
     for name in config.sites:
         here = (marks & grammar.site_marks[name]) != 0
         site = params.network.sites[name]
-        columns.append(site_scores(site, SITES[name], config.candidates, s.codes, both, read.sites[name], sums, here))
+        columns.append(
+            site_scores(site, SITES[name], config.candidates, s.codes, both, features, read.sites[name], sums, here)
+        )
     sites = jnp.stack(columns, -1) if columns else jnp.zeros((rows, time, 0))
     if params.borders is not None:
         found = border_scores(params.borders, s.codes)

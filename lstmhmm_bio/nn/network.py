@@ -229,20 +229,20 @@ class ReadOut(NamedTuple):
 
     Attributes:
         head: of the class head.
-        sites: of each site model, its screen and what its perceptron sees of the features.
+        sites: of each site model, its screen.
     """
 
     head: Array
-    sites: dict[str, tuple[Array, Array]]
+    sites: dict[str, Array]
 
 
 def read_out(params: NetworkParams, features: Array) -> ReadOut:
     """What the heads read of `features` [time / stride, 2 n, 2 * hidden], as one product: narrow ones are slow."""
-    layers = [params.head[0], *(layer for site in params.sites.values() for layer in (site.screen, site.narrow))]
+    layers = [params.head[0], *(site.screen for site in params.sites.values())]
     weights = jnp.concatenate([layer.w for layer in layers], axis=1)
     product = features @ weights + jnp.concatenate([layer.b for layer in layers])
     head, *rest = jnp.split(product, np.cumsum([len(layer.b) for layer in layers])[:-1], axis=-1)
-    return ReadOut(head, dict(zip(params.sites, zip(rest[::2], rest[1::2], strict=True), strict=True)))
+    return ReadOut(head, dict(zip(params.sites, rest, strict=True)))
 
 
 def class_logits(params: NetworkParams, config: NetworkConfig, head: Array) -> Array:

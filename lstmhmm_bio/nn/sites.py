@@ -79,7 +79,7 @@ class SiteParams(NamedTuple):
 
     Attributes:
         screen: [2 * hidden, stride], a score of each base from the LSTM's features.
-        narrow: [2 * hidden, NARROW], what the perceptron sees of the features; fewer are cheaper to look up.
+        narrow: [2 * hidden, NARROW], what the perceptron sees of the features.
         layers: of the perceptron.
         matrix: [width, 4], the position weight matrix; None without motifs.
         motifs: [4 * MOTIF, motifs], what each base of a motif counts; None without.
@@ -149,7 +149,8 @@ def site_scores(
     candidates: int,
     codes: Array,
     tables: Tables,
-    read: tuple[Array, Array],
+    features: Array,
+    screen: Array,
     sums: Array,
     here: Array,
 ) -> Array:
@@ -161,7 +162,8 @@ def site_scores(
         candidates: whose surroundings are looked at, per 256 bases.
         codes: [rows, time] uint8, both strands.
         tables: with a leading axis of rows.
-        read: the screen [time / stride, rows, stride] and the narrowed features [time / stride, rows, NARROW].
+        features: [time / stride, rows, 2 * hidden] of the LSTM.
+        screen: [time / stride, rows, stride] of these.
         sums: of `class_sums`.
         here: bool [rows, time], the candidates.
 
@@ -169,24 +171,23 @@ def site_scores(
         [rows, time] log-odds-like scores, 0 where no candidate is.
     """
     rows, time = codes.shape
-    screen, narrow = read
     rough = screen.swapaxes(0, 1).reshape(rows, time)
     if site.per_intron:
         rough += tables.intron_rate[:, None]
     rough = jnp.where(here, rough, 0.0)
     ranked = jnp.where(here, jax.lax.stop_gradient(rough), -jnp.inf)
     best, at = jax.lax.top_k(ranked, read_in(time, candidates))
-    fine = jnp.where(jnp.isfinite(best), corrections(params, site, codes, tables, narrow, sums, at), 0.0)
+    fine = jnp.where(jnp.isfinite(best), corrections(params, site, codes, tables, features, sums, at), 0.0)
     return jax.vmap(lambda row, i, v: row.at[i].add(v))(rough, at, fine)
 
 
 def corrections(
-    params: SiteParams, site: Site, codes: Array, tables: Tables, narrow: Array, sums: Array, at: Array
+    params: SiteParams, site: Site, codes: Array, tables: Tables, features: Array, sums: Array, at: Array
 ) -> Array:
     """What the matrix and the perceptron make of the surroundings of positions `at` [rows, k]: [rows, k]; see
     `site_scores`.
     """
-    stride = codes.shape[1] // len(narrow)
+    stride = codes.shape[1] // len(features)
 
     def window(values: Array, first: int, last: int, fill: float) -> Array:
         """What lies around the candidates, of values [rows, time]: [rows, k, last - first + 1]."""
@@ -214,7 +215,7 @@ def corrections(
     parts += [
         _class_bins(sums, at),
         jnp.broadcast_to(tables.summary[:, None], (*at.shape, 3)),
-        jax.vmap(lambda f, i: f[i])(narrow.swapaxes(0, 1), at // stride),
+        features[at // stride, jnp.arange(len(at))[:, None]] @ params.narrow.w + params.narrow.b,
     ]
     first, second, last = params.layers
     y = jax.nn.relu(jnp.concatenate(parts, -1) @ first.w + first.b)

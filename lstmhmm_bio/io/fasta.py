@@ -14,8 +14,8 @@ from .derived import coding_sequence, gene_ids, on_record, protein, transcript_i
 from .letters import encode_checked
 
 _COLUMNS = 60
-#: letters that are coded at a time
-_PIECE = 1 << 22
+#: bytes that are read and coded at a time
+_PIECE = 1 << 20
 
 
 def read_fasta(stream: BinaryIO, source: str) -> Iterator[Record]:
@@ -27,31 +27,45 @@ def read_fasta(stream: BinaryIO, source: str) -> Iterator[Record]:
         InputError: text before the first header, a header with no id, letters that are no nucleotides.
     """
     record: _Growing | None = None
-    for number, line in enumerate(stream, 1):
-        if line.startswith(b">"):
-            if record:
-                yield record.finished()
-            record = _Growing(source, *_read_header(line, source, number))
-        elif record:
-            record.add(line)
-        elif line.strip():
-            raise InputError(f"{source} is not FASTA: line {number} stands before the first line with '>'; remove it")
+    number, at_begin = 1, True  # of the line that is read on from here, and whether none of it was read yet
+    while block := stream.read(_PIECE):
+        at = 0
+        while at < len(block):
+            if at_begin and block.startswith(b">", at):
+                if block.find(b"\n", at) < 0:
+                    block += stream.readline()
+                end = (block.find(b"\n", at) + 1) or len(block)
+                if record:
+                    yield record.finished()
+                record = _Growing(source, *_read_header(block[at:end], source, number))
+            else:
+                end = (block.find(b"\n>", at) + 1) or len(block)
+                lines = block[at:end]
+                if record:
+                    record.add(lines)
+                elif lines.strip():
+                    number += lines[: len(lines) - len(lines.lstrip())].count(b"\n")
+                    raise InputError(
+                        f"{source} is not FASTA: line {number} stands before the first line with '>'; remove it"
+                    )
+            number += block.count(b"\n", at, end)
+            at_begin = block[end - 1 : end] == b"\n"
+            at = end
     if record:
         yield record.finished()
 
 
 class _Growing:
-    """A record whose lines still come. They are coded piece by piece: a chromosome is in memory once."""
+    """A record of which more may come. Its lines are coded piece by piece: a chromosome is in memory once."""
 
     def __init__(self, source: str, name: str, description: str) -> None:
         self._source, self._name, self._description = source, name, description
         self._lines, self._codes = bytearray(), bytearray()
 
-    def add(self, line: bytes) -> None:
-        for start in range(0, len(line), _PIECE):
-            self._lines += line[start : start + _PIECE]
-            if len(self._lines) >= _PIECE:
-                self._encode()
+    def add(self, lines: bytes) -> None:
+        self._lines += lines
+        if len(self._lines) >= _PIECE:
+            self._encode()
 
     def finished(self) -> Record:
         self._encode()

@@ -53,6 +53,7 @@ SAMPLE = max(map(max, ROUNDS.values()))
 #: of a metagenome: so many pieces, most of them whole records, of at most so many bases
 META_SAMPLE = 4096
 META_BASES = 4_000_000
+META_ROUNDS = 2
 #: pieces that the choice of a model looks at
 PIECES_TO_CHOOSE = 8
 #: a gene of the first pass teaches the tables if it is at least this sure and this long
@@ -137,15 +138,19 @@ class Annotator:
         words = np.stack([word_counts(piece.codes) for piece in sample])
         composition = compositions(words)
         groups = composition.groups_of(words)
-        totals = [Counts.zeros() for _ in composition.shares]
-        histograms = np.zeros((len(totals), 5), np.int64)
-        for group, found in zip(groups.tolist(), self._first_pass(sample, None), strict=True):
-            totals[group] += self._count(*found)
-            histograms[group] += base_counts(found[0].codes)
-        calibrations = (
-            Calibration(total, cal.gc_of(h), self.code.number) for total, h in zip(totals, histograms, strict=True)
-        )
-        return GroupedCalibration(composition, tuple(calibrations), self.code.number)
+        histograms = np.zeros((len(composition.shares), 5), np.int64)
+        for group, piece in zip(groups.tolist(), sample, strict=True):
+            histograms[group] += base_counts(piece.codes)
+        calibration = GroupedCalibration.empty(self.code.number)
+        for _ in range(META_ROUNDS):
+            totals = [Counts.zeros() for _ in composition.shares]
+            for group, found in zip(groups.tolist(), self._first_pass(sample, calibration), strict=True):
+                totals[group] += self._count(*found)
+            calibrations = (
+                Calibration(total, cal.gc_of(h), self.code.number) for total, h in zip(totals, histograms, strict=True)
+            )
+            calibration = GroupedCalibration(composition, tuple(calibrations), self.code.number)
+        return calibration
 
     def _learn(self, records: Iterable[Record]) -> tuple[Calibration, list[tuple[Record, list[Gene]]], Calibration]:
         """A calibration, the genes of the last round and the calibration that these were found with."""

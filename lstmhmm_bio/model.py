@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "bacteria"
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,10 @@ def _renewed(name: str, network: dict[str, Any], folder: Path) -> Path:
     config = replace(model.config, **network)
     fresh = init_network(np.random.default_rng(7), config).sites
     old = model.params.network
-    sites = {k: fresh[k]._replace(screen=old.sites[k].screen, narrow=old.sites[k].narrow) for k in fresh}
+    sites = {
+        k: fresh[k]._replace(screen=old.sites[k].screen, narrow=old.sites[k].narrow, inner=old.sites[k].inner)
+        for k in fresh
+    }
     params = model.params._replace(network=old._replace(sites=sites))
     return save_model(replace(model, config=config, params=params), folder)
 
@@ -215,8 +218,9 @@ def _adjusted(
     import numpy as np
 
     def scaled(site: Any) -> Any:
-        screen, last = jax.tree.map(lambda x: np.float32(site_scale * x), (site.screen, site.layers[-1]))
-        return site._replace(screen=screen, layers=(*site.layers[:-1], last))
+        parts = (site.screen, site.layers[-1], site.matrix, site.inner)
+        screen, last, matrix, inner = jax.tree.map(lambda x: np.float32(site_scale * x), parts)
+        return site._replace(screen=screen, layers=(*site.layers[:-1], last), matrix=matrix, inner=inner)
 
     more = {"start": start, "partial": partial}
     transitions = {

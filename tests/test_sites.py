@@ -24,6 +24,7 @@ from lstmhmm_bio.nn.sites import (
     class_sums,
     corrections,
     init_site,
+    inner_starts,
     kmers,
     read_in,
     site_scores,
@@ -161,13 +162,16 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     sums = jnp.zeros((1, TIME + 1, 5))
     per_256 = 8
     params = init_site(np.random.default_rng(1), SITES[name], 4, HIDDEN, STRIDE, WIDTH)
-    here = rng.random((1, TIME)) < 0.4
+    here, inner = rng.random((2, 1, TIME)) < 0.4
+    if name == "start":
+        params = params._replace(inner=jnp.float32(-1.5))
     screen = features @ params.screen.w + params.screen.b
-    found = site_scores(
-        params, SITES[name], per_256, codes, tables, jnp.asarray(features), screen, sums, jnp.asarray(here)
-    )[0]
+    around = codes, tables, jnp.asarray(features), screen, sums
+    found = site_scores(params, SITES[name], per_256, *around, jnp.asarray(here), jnp.asarray(inner))[0]
     rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
     rough += np.tile(params.screen.b, TIME // STRIDE) + (tables.intron_rate[0] if name == "donor" else 0)
+    if name == "start":
+        rough -= 1.5 * inner[0]
     places = np.flatnonzero(here[0])
     count = read_in(TIME, per_256)
     assert len(places) > count
@@ -177,6 +181,19 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     assert np.ptp(fine) > 1e-4
     expected[best] += fine
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_inner_starts_have_another_one_before_them_and_no_stop_between() -> None:
+    rng = np.random.default_rng(6)
+    starts = rng.random((4, 300)) < 0.1
+    stops = (rng.random((4, 300)) < 0.1) & ~starts
+    expected = np.zeros_like(starts)
+    for row, at in zip(*np.nonzero(starts), strict=True):
+        before = range(at - 3, -1, -3)
+        expected[row, at] = next((starts[row, t] for t in before if starts[row, t] or stops[row, t]), False)
+    assert expected.any()
+    assert (starts & ~expected).any()
+    np.testing.assert_array_equal(inner_starts(jnp.asarray(starts), jnp.asarray(stops)), expected)
 
 
 def test_every_candidate_is_read_where_they_are_few() -> None:

@@ -38,7 +38,7 @@ def random_params(seed: int, network: NetworkConfig = NETWORK, grammar: Grammar 
     shapes = init_hybrid(rng, network, grammar)
     return HybridParams(
         jax.tree.map(
-            lambda x: (rng.normal(size=x.shape) / max(x.shape[0], 3) ** 0.5).astype(np.float32), shapes.network
+            lambda x: (rng.normal(size=x.shape) / max((*x.shape, 3)[0], 3) ** 0.5).astype(np.float32), shapes.network
         ),
         np.full(shapes.log_temperature.shape, -1.0, np.float32),
         np.zeros(shapes.class_bias.shape, np.float32),

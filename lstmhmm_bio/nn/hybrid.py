@@ -120,9 +120,19 @@ def score_windows(
     for name in config.sites:
         here = (marks & grammar.site_marks[name]) != 0
         site = params.network.sites[name]
-        columns.append(
-            site_scores(site, SITES[name], config.candidates, s.codes, both, features, read.sites[name], sums, here)
+        of_site = site_scores(
+            site,
+            SITES[name],
+            config.candidates,
+            s.codes,
+            both,
+            features,
+            read.sites[name],
+            sums,
+            here,
+            s.inner_starts,
         )
+        columns.append(of_site)
     sites = jnp.stack(columns, -1) if columns else jnp.zeros((rows, time, 0))
     if params.borders is not None:
         found = border_scores(params.borders, s.codes)

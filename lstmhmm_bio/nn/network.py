@@ -19,7 +19,7 @@ from jax import Array
 from ..calibration import Tables
 from ..sequence import GeneticCode
 from .lstm import LSTMParams, init_lstm, opposite, strand_lstm
-from .sites import SITES, Dense, SiteParams, init_dense, init_site, kmers
+from .sites import SITES, Dense, SiteParams, init_dense, init_site, inner_starts, kmers
 
 #: per base and strand: 4 bases, then (start codon, stop codon, hexamer log-odds) of the own and of the other strand
 CHANNELS = 10
@@ -96,6 +96,7 @@ class Signals(NamedTuple):
     starts_here: Array
     stop_begins: Array
     hexamers: Array
+    inner_starts: Array
 
     @property
     def stop_ends_here(self) -> Array:
@@ -138,19 +139,16 @@ def signals(codes: Array, tables: Tables, code: CodeMasks) -> Signals:
     """Codons and hexamer scores of both strands.
 
     Args:
-        codes: [n, time] uint8 codes, 4 for unknown bases and padding.
+        codes: [n, time] uint8 codes, 4 for unknown bases and padding; time is a multiple of 3.
         tables: with a leading axis of n.
         code: the genetic code.
     """
     rows = both_strands(codes)
     codons = kmers(rows, 3)
     hexamers = jnp.concatenate([tables.hexamers, tables.hexamers])
-    return Signals(
-        rows,
-        code.is_start[codons],
-        code.is_stop[codons],
-        jnp.take_along_axis(hexamers, kmers(rows, 6), axis=1),
-    )
+    starts, stops = code.is_start[codons], code.is_stop[codons]
+    scores = jnp.take_along_axis(hexamers, kmers(rows, 6), axis=1)
+    return Signals(rows, starts, stops, scores, inner_starts(starts, stops))
 
 
 class Dropout(NamedTuple):

@@ -44,6 +44,7 @@ class Site:
         bins: and the widths of the bins from there on, see `best_motifs`.
         calibrated: it sees the genome's own start context (`Tables.upstream`, `Tables.context`).
         per_intron: there is one per intron: `Tables.intron_rate` is its prior odds.
+        in_frame: it counts whether another one lies upstream in the same open reading frame, see `inner_starts`.
     """
 
     first: int
@@ -52,6 +53,7 @@ class Site:
     bins: tuple[int, ...]
     calibrated: bool = False
     per_intron: bool = False
+    in_frame: bool = False
 
     @property
     def width(self) -> int:
@@ -60,7 +62,7 @@ class Site:
 
 #: position of a site: first base of the start codon, last base of the stop codon, first and last base of the intron
 SITES = {
-    "start": Site(-48, 14, -56, (16, 8, 8, 4, 4, 4, 4, 8, 16), calibrated=True),
+    "start": Site(-48, 14, -56, (16, 8, 8, 4, 4, 4, 4, 8, 16), calibrated=True, in_frame=True),
     "stop": Site(-14, 15, -24, (16, 8, 8, 16)),
     "donor": Site(-14, 25, -30, (10, 10, 6, 5, 5, 8, 10, 15, 15), per_intron=True),
     "acceptor": Site(-55, 14, -100, (20, 20, 15, 10, 10, 8, 8, 6, 4, 14, 9)),
@@ -83,6 +85,7 @@ class SiteParams(NamedTuple):
         layers: of the perceptron.
         matrix: [width, 4], the position weight matrix; None without motifs.
         motifs: [4 * MOTIF, motifs], what each base of a motif counts; None without.
+        inner: what it counts that another site lies upstream in the same frame; None of sites that have no frame.
     """
 
     screen: Dense
@@ -90,6 +93,7 @@ class SiteParams(NamedTuple):
     layers: tuple[Dense, Dense, Dense]
     matrix: Array | None = None
     motifs: Dense | None = None
+    inner: Array | None = None
 
 
 def init_dense(rng: np.random.Generator, inputs: int, outputs: int, scale: float = 1.0) -> Dense:
@@ -122,6 +126,7 @@ def init_site(
         layers=layers,
         matrix=on_host(np.zeros((site.width, 4))) if motifs else None,
         motifs=init_dense(rng, 4 * MOTIF, motifs) if motifs else None,
+        inner=on_host(np.zeros(())) if site.in_frame else None,
     )
 
 
@@ -136,6 +141,28 @@ def kmers(codes: Array, k: int) -> Array:
         index = index * 4 + part
         unknown |= part > 3
     return jnp.where(unknown, 4**k, index)
+
+
+def inner_starts(starts: Array, stops: Array) -> Array:
+    """Start codons that lie in the open reading frame of another one upstream: bool [rows, time].
+
+    Translation mostly begins at the first one, most of all where ribosomes look for it along the transcript (Kozak,
+    Nucleic Acids Res. 15:8125, 1987).
+
+    Args:
+        starts: bool [rows, time], a start codon begins here; time is a multiple of 3.
+        stops: the same of stop codons.
+    """
+    rows = len(starts)
+
+    def step(is_open: Array, codon: tuple[Array, Array]) -> tuple[Array, Array]:
+        start, stop = codon
+        return (is_open | start) & ~stop, is_open & start
+
+    # codon by codon, the three frames side by side
+    codons = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(rows, -1, 3), 1, 0), (starts, stops))
+    _, inner = jax.lax.scan(step, jnp.zeros((rows, 3), bool), codons, unroll=8)
+    return jnp.moveaxis(inner, 0, 1).reshape(starts.shape)
 
 
 def read_in(time: int, per_256: int) -> int:
@@ -153,6 +180,7 @@ def site_scores(
     screen: Array,
     sums: Array,
     here: Array,
+    inner: Array,
 ) -> Array:
     """Score of each candidate: the screen, and at the best of them the perceptron's correction.
 
@@ -166,6 +194,7 @@ def site_scores(
         screen: [time / stride, rows, stride] of these.
         sums: of `class_sums`.
         here: bool [rows, time], the candidates.
+        inner: bool [rows, time], of `inner_starts`.
 
     Returns:
         [rows, time] log-odds-like scores, 0 where no candidate is.
@@ -174,6 +203,8 @@ def site_scores(
     rough = screen.swapaxes(0, 1).reshape(rows, time)
     if site.per_intron:
         rough += tables.intron_rate[:, None]
+    if params.inner is not None:
+        rough += params.inner * inner
     rough = jnp.where(here, rough, 0.0)
     ranked = jnp.where(here, jax.lax.stop_gradient(rough), -jnp.inf)
     best, at = jax.lax.top_k(ranked, read_in(time, candidates))

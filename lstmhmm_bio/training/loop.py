@@ -84,7 +84,7 @@ class Progress:
 
 
 #: learning rates as multiples of the network's. Adam moves a weight by at most the learning rate a step; a transition
-#: that may have to move by several nat would never arrive
+#: (or `SiteParams.inner`) that may have to move by several nat would never arrive
 TRANSITION_RATE, TEMPERATURE_RATE = 20.0, 5.0
 
 
@@ -95,7 +95,12 @@ def _rates(params: HybridParams) -> HybridParams:
     rates = jax.tree.map(lambda _: 1.0, params)
     if rates.borders is not None:
         rates = rates._replace(borders=rates.borders._replace(log_temperature=TEMPERATURE_RATE))
+    sites = {
+        name: site if site.inner is None else site._replace(inner=TRANSITION_RATE)
+        for name, site in rates.network.sites.items()
+    }
     return rates._replace(
+        network=rates.network._replace(sites=sites),
         log_temperature=TEMPERATURE_RATE,
         transitions={k: 1.0 if k.endswith("stay") else TRANSITION_RATE for k in params.transitions},
     )

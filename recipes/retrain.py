@@ -54,6 +54,8 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
         card = here / f"{name}.toml"
         if not card.exists():
             print(f"{name}, stage {number} of {len(recipe['stage'])}: {stage['what']}")
+            if "average" in stage:
+                start = str(averaged(cards[-stage["average"] :], here / "mean"))
             if "renew" in stage:
                 start = str(_renewed(str(start), stage["renew"], here / "start"))
             fit(
@@ -209,18 +211,24 @@ def _genes_at_home(model: Any, rows: list[Any]) -> float:
 
 
 def _adjusted(
-    params: Any, start: float = 0.0, partial: float = 0.0, class_scale: float = 1.0, site_scale: float = 1.0
+    params: Any,
+    start: float = 0.0,
+    partial: float = 0.0,
+    class_scale: float = 1.0,
+    site_scale: float = 1.0,
+    inner: float | None = None,
 ) -> Any:
     """What was chosen by hand: nats on entering genes and on genes cut by a record's end, factors on the scores of
-    classes and of sites.
+    classes and of sites, and the weight of inner start codons.
     """
     import jax
     import numpy as np
 
     def scaled(site: Any) -> Any:
         parts = (site.screen, site.layers[-1], site.matrix, site.inner)
-        screen, last, matrix, inner = jax.tree.map(lambda x: np.float32(site_scale * x), parts)
-        return site._replace(screen=screen, layers=(*site.layers[:-1], last), matrix=matrix, inner=inner)
+        screen, last, matrix, learned = jax.tree.map(lambda x: np.float32(site_scale * x), parts)
+        weight = learned if learned is None or inner is None else np.float32(inner)
+        return site._replace(screen=screen, layers=(*site.layers[:-1], last), matrix=matrix, inner=weight)
 
     more = {"start": start, "partial": partial}
     transitions = {

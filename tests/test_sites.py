@@ -34,16 +34,15 @@ from lstmhmm_bio.sequence import kmer_indices
 HIDDEN, WIDTH, STRIDE, TIME, MOTIFS = 4, 6, 6, 240, 3
 
 
-@pytest.mark.parametrize("motifs", [0, MOTIFS])
 @pytest.mark.parametrize(("name", "classes"), [("start", 3), ("start", 4), ("stop", 4), ("donor", 4), ("acceptor", 5)])
-def test_a_model_sees_what_it_should(name: str, classes: int, motifs: int) -> None:
+def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
     """Its input, rebuilt one candidate and one number at a time, through a first layer that lets one input pass."""
     rng = np.random.default_rng(classes)
     codes, tables = np.stack([random_codes(rng, TIME, unknown=0.02) for _ in range(2)]), random_tables(rng, 2)
     features = rng.normal(size=(TIME // STRIDE, 2, 2 * HIDDEN)).astype(np.float32)
     scores = rng.normal(size=(2, TIME, classes)).astype(np.float32) * (codes < 4)[..., None]
     candidates = np.array([[3, 50, 117, 239], [0, 31, 60, 200]])
-    params = init_site(np.random.default_rng(0), SITES[name], classes, HIDDEN, STRIDE, WIDTH, motifs=motifs)
+    params = init_site(np.random.default_rng(0), SITES[name], classes, HIDDEN, STRIDE, WIDTH, MOTIFS)
     inputs = len(params.layers[0].w)
 
     # the features as they are, and nothing in the places of those that are too few
@@ -80,7 +79,7 @@ def _fit(motifs: Dense, bases: list[int]) -> np.ndarray:
 
 def _input(
     site: Site,
-    motifs: Dense | None,
+    motifs: Dense,
     codes: np.ndarray,
     tables: Tables,
     scores: np.ndarray,
@@ -90,15 +89,11 @@ def _input(
     length = len(codes)
     base = lambda t: int(codes[t]) if 0 <= t < length else 4  # noqa: E731
     out: list[float] = []
-    if motifs is None:
-        for t in range(at + site.first, at + site.last + 1):
-            out += [float(base(t) == b) for b in range(4)]
-    else:
-        first = at + site.motifs_from
-        for width in site.bins:
-            fits = [_fit(motifs, [base(t + j) for j in range(MOTIF)]) for t in range(first, first + width)]
-            out += np.max(fits, axis=0).tolist()
-            first += width
+    first = at + site.motifs_from
+    for width in site.bins:
+        fits = [_fit(motifs, [base(t + j) for j in range(MOTIF)]) for t in range(first, first + width)]
+        out += np.max(fits, axis=0).tolist()
+        first += width
     if site.calibrated:
         out += [tables.context[j, base(at + PWM_FIRST + j)] for j in range(PWM_WIDTH)]
         for t in range(at + UPSTREAM_FIRST, at + UPSTREAM_LAST + 1):
@@ -122,7 +117,7 @@ def test_the_matrix_counts_the_bases_around(name: str) -> None:
     rng = np.random.default_rng(3)
     codes, tables = random_codes(rng, TIME, unknown=0.1)[None], random_tables(rng, 1)
     site = SITES[name]
-    params = init_site(np.random.default_rng(2), site, 4, HIDDEN, STRIDE, WIDTH, motifs=MOTIFS)
+    params = init_site(np.random.default_rng(2), site, 4, HIDDEN, STRIDE, WIDTH, MOTIFS)
     matrix = rng.normal(size=(site.width, 4)).astype(np.float32)
     at = jnp.array([[0, 5, 100, 239]])
 
@@ -161,7 +156,7 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     features = rng.normal(size=(TIME // STRIDE, 1, 2 * HIDDEN)).astype(np.float32)
     sums = jnp.zeros((1, TIME + 1, 5))
     per_256 = 8
-    params = init_site(np.random.default_rng(1), SITES[name], 4, HIDDEN, STRIDE, WIDTH)
+    params = init_site(np.random.default_rng(1), SITES[name], 4, HIDDEN, STRIDE, WIDTH, MOTIFS)
     here, inner = rng.random((2, 1, TIME)) < 0.4
     if name == "start":
         params = params._replace(inner=jnp.float32(-1.5))

@@ -13,12 +13,19 @@ from lstmhmm_bio.nn.hybrid import HybridParams, init_hybrid
 from lstmhmm_bio.nn.network import NetworkConfig
 from lstmhmm_bio.sequence import Codes
 
-NETWORK = NetworkConfig(stride=6, stem=8, hidden=4, head=6, site_head=6)
+NETWORK = NetworkConfig(stride=6, stem=8, hidden=4, head=6, site_head=6, motifs=3)
 #: by kind of grammar
 NETWORKS = {
     "bacteria": NETWORK,
     "eukaryote": NetworkConfig(
-        stride=6, stem=8, hidden=4, head=6, site_head=6, classes=4, sites=("start", "stop", "donor", "acceptor")
+        stride=6,
+        stem=8,
+        hidden=4,
+        head=6,
+        site_head=6,
+        motifs=3,
+        classes=4,
+        sites=("start", "stop", "donor", "acceptor"),
     ),
 }
 GRAMMARS = {"bacteria": bacteria.GRAMMAR, "eukaryote": eukaryote.TRAINING}

@@ -37,7 +37,7 @@ class NetworkConfig:
         layers: LSTM layers.
         head: hidden units of the class head.
         site_head: hidden units of each site model.
-        motifs: motifs that a site model looks for; 0: its perceptron sees the bases themselves.
+        motifs: motifs that each site model looks for.
         candidates: candidates whose surroundings a site model looks at, per 256 bases of a strand.
         classes: classes that a base may belong to, per strand; the first three are the codon positions.
         sites: names of the site models, of `sites.SITES`.
@@ -50,8 +50,8 @@ class NetworkConfig:
     hidden: int = 96
     layers: int = 1
     head: int = 64
-    site_head: int = 96
-    motifs: int = 0
+    site_head: int = 32
+    motifs: int = 24
     candidates: int = 8
     classes: int = 3
     sites: tuple[str, ...] = ("start",)
@@ -122,7 +122,7 @@ def init_network(rng: np.random.Generator, config: NetworkConfig) -> NetworkPara
                 config.hidden,
                 config.stride,
                 config.site_head,
-                motifs=config.motifs,
+                config.motifs,
             )
             for name in config.sites
         },

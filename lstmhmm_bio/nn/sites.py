@@ -4,9 +4,9 @@ A per-base class does not learn sites: whether an ATG is *the* start of a gene d
 and on its competitors. Each kind of site has a small perceptron of its own. Nearly all candidates are plainly wrong,
 so a linear screen of the LSTM's features scores every base, and the perceptron corrects it at the best candidates only.
 
-A perceptron of the bases themselves learns the sites of a small training set by heart. With motifs, it sees less: what
-holds at fixed places, a splice site's own bases, is a position weight matrix beside it, and of what may stand a little
-nearer or farther, such as a branch point, it sees how well each motif fits best within each of some bins.
+A perceptron of the bases themselves would learn the sites of a small training set by heart. What holds at fixed places,
+a splice site's own bases, is a position weight matrix beside it, and of what may stand a little nearer or farther, such
+as a branch point, it sees how well each of some motifs fits best within each of some bins.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ class Site:
     """A kind of site.
 
     Attributes:
-        first, last: bases of the position weight matrix, or that the perceptron sees without motifs, relative to the
-            site.
+        first, last: bases of the position weight matrix, relative to the site.
         motifs_from: where a motif may begin, relative to the site,
         bins: and the widths of the bins from there on, see `best_motifs`.
         calibrated: it sees the genome's own start context (`Tables.upstream`, `Tables.context`).
@@ -83,16 +82,16 @@ class SiteParams(NamedTuple):
         screen: [2 * hidden, stride], a score of each base from the LSTM's features.
         narrow: [2 * hidden, NARROW], what the perceptron sees of the features.
         layers: of the perceptron.
-        matrix: [width, 4], the position weight matrix; None without motifs.
-        motifs: [4 * MOTIF, motifs], what each base of a motif counts; None without.
+        matrix: [width, 4], the position weight matrix.
+        motifs: [4 * MOTIF, motifs], what each base of a motif counts.
         inner: what it counts that another site lies upstream in the same frame; None of sites that have no frame.
     """
 
     screen: Dense
     narrow: Dense
     layers: tuple[Dense, Dense, Dense]
-    matrix: Array | None = None
-    motifs: Dense | None = None
+    matrix: Array
+    motifs: Dense
     inner: Array | None = None
 
 
@@ -103,7 +102,7 @@ def init_dense(rng: np.random.Generator, inputs: int, outputs: int, scale: float
 
 
 def init_site(
-    rng: np.random.Generator, site: Site, classes: int, hidden: int, stride: int, width: int, *, motifs: int = 0
+    rng: np.random.Generator, site: Site, classes: int, hidden: int, stride: int, width: int, motifs: int
 ) -> SiteParams:
     """Random initial weights of a site model.
 
@@ -117,15 +116,14 @@ def init_site(
         motifs: that it looks for.
     """
     calibrated = PWM_WIDTH + (UPSTREAM_LAST - UPSTREAM_FIRST + 1) if site.calibrated else 0
-    of_bases = motifs * len(site.bins) if motifs else 4 * site.width
-    inputs = of_bases + calibrated + classes * (len(BINS) - 1) + 3 + NARROW
+    inputs = motifs * len(site.bins) + calibrated + classes * (len(BINS) - 1) + 3 + NARROW
     layers = (init_dense(rng, inputs, width), init_dense(rng, width, 32), init_dense(rng, 32, 1, scale=0.1))
     return SiteParams(
         screen=init_dense(rng, 2 * hidden, stride, scale=0.1),
         narrow=init_dense(rng, 2 * hidden, NARROW),
         layers=layers,
-        matrix=on_host(np.zeros((site.width, 4))) if motifs else None,
-        motifs=init_dense(rng, 4 * MOTIF, motifs) if motifs else None,
+        matrix=on_host(np.zeros((site.width, 4))),
+        motifs=init_dense(rng, 4 * MOTIF, motifs),
         inner=on_host(np.zeros(())) if site.in_frame else None,
     )
 
@@ -227,14 +225,10 @@ def corrections(
         return jax.vmap(lambda v, i: v[i])(padded, index)
 
     bases = window(codes, site.first, site.last, 4).astype(jnp.int32)
-    if params.matrix is None or params.motifs is None:
-        of_bases = jnp.float32(0)
-        parts = [jax.nn.one_hot(bases, 4).reshape(*at.shape, -1)]
-    else:
-        weights = jnp.pad(params.matrix, ((0, 0), (0, 1)))  # an unknown base counts nothing
-        of_bases = weights[jnp.arange(site.width), bases].sum(-1)
-        begins = window(kmers(codes, MOTIF), site.motifs_from, site.motifs_from + sum(site.bins) - 1, 4**MOTIF)
-        parts = [best_motifs(params.motifs, site.bins, begins).reshape(*at.shape, -1)]
+    weights = jnp.pad(params.matrix, ((0, 0), (0, 1)))  # an unknown base counts nothing
+    of_bases = weights[jnp.arange(site.width), bases].sum(-1)
+    begins = window(kmers(codes, MOTIF), site.motifs_from, site.motifs_from + sum(site.bins) - 1, 4**MOTIF)
+    parts = [best_motifs(params.motifs, site.bins, begins).reshape(*at.shape, -1)]
     if site.calibrated:
         offset = PWM_FIRST - site.first
         near = bases[:, :, offset : offset + PWM_WIDTH]

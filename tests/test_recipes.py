@@ -63,16 +63,33 @@ def test_stages_follow_each_other(retrain: ModuleType, tmp_path: Path, monkeypat
     first = {"kind": "bacteria", "version": "1", "description": "first", "sets": ["*"], "stage": [stage]}
     first["network"] = {"hidden": 4, "stem": 4, "head": 4, "site_head": 4}
     renewing = stage | {"renew": {"motifs": 2, "site_head": 3}}
-    second = first | {"description": "second", "from": "one", "sets": [names[0]], "stage": [renewing]}
+    second = first | {"description": "second", "from": "one", "sets": [names[0]]}
+    second["stage"] = [renewing, stage, stage | {"average": 2}]
     recipes = {"model": {"one": first, "two": second}}
     card = retrain.retrain("two", recipes, data, tmp_path / "out")
     model = load_model(str(card))
     assert (model.name, model.card["description"]) == ("two", "second")
     assert [g["name"] for g in model.card["training"]["genomes"]] == [names[0]]
-    assert len(model.card["earlier_training"]) == 1
+    assert len(model.card["earlier_training"]) == 3
+    assert (tmp_path / "out/two/3/mean/two.toml").exists()
     assert (model.config.motifs, model.config.site_head, model.config.hidden) == (2, 3, 4)
     monkeypatch.setattr("lstmhmm_bio.training.train.fit", None)
     assert retrain.retrain("two", recipes, data, tmp_path / "out") == card
+
+
+def test_what_is_chosen_by_hand(retrain: ModuleType) -> None:
+    before = load_model("yeasts").params
+    after = retrain._adjusted(before, start=0.5, site_scale=2.0, inner=-3.0)
+    assert after.transitions["start"] == pytest.approx(before.transitions["start"] + 0.5)
+    assert after.transitions["end"] == before.transitions["end"]
+    for name, site in after.network.sites.items():
+        old = before.network.sites[name]
+        assert site.inner == (-3.0 if name == "start" else None)
+        for found, single in zip(
+            (site.screen.w, site.matrix, site.layers[-1].b), (old.screen.w, old.matrix, old.layers[-1].b), strict=True
+        ):
+            np.testing.assert_array_equal(found, 2 * single)
+        np.testing.assert_array_equal(site.layers[0].w, old.layers[0].w)
 
 
 def test_averaged_weights_are_the_mean(retrain: ModuleType, tmp_path: Path) -> None:

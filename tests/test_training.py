@@ -556,7 +556,7 @@ def test_fit_makes_a_model_that_annotates(
     monkeypatch.setattr("lstmhmm_bio.scoring.CALL", 2 * 24576)
     monkeypatch.setattr("lstmhmm_bio.annotate.ENOUGH_TO_CALIBRATE", 0)
     lines: list[str] = []
-    network = {"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6}
+    network = {"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6, "motifs": 3}
     sizes = {
         "kind": "bacteria",
         "network": network,
@@ -610,7 +610,7 @@ def test_fit_makes_a_model_of_genes_with_introns(
         tmp_path,
         name="introns",
         kind="eukaryote",
-        network={"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6},
+        network={"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6, "motifs": 3},
         training={"steps": 3, "learning_rate": 1e-2, "framewise_steps": 0, "site_weight": 0.2, "report_every": 1},
         batch=BATCH,
         window=WINDOW,

@@ -280,7 +280,7 @@ def _best_motifs_fwd(motifs: Dense, bins: tuple[int, ...], begins: Array) -> tup
         # place by place: the fits of all places at once, [rows, k, width, motifs], leave the cache
         shape = (*places.shape[1:3], len(motifs.b))
         nothing = jnp.zeros(shape, fits.dtype), jnp.zeros(shape, places.dtype)
-        (fit, word), _ = jax.lax.scan(better, nothing, places, unroll=True)
+        (fit, word), _ = jax.lax.scan(better, nothing, places, unroll=4)
         best.append(fit)
         kmer.append(word)
     fit = jnp.stack(best, axis=2)

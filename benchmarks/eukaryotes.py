@@ -4,8 +4,8 @@
 
 FOLDER holds one folder per set with ``genome.fa.gz`` and ``annotation.gff3.gz`` and perhaps ``*.bam`` (RNA-seq). The
 records of sets named ``*_trainset`` are windows around one annotated gene each, with neighbours that are not annotated:
-what is predicted elsewhere than on that gene is set aside. SET is the folder of one of
-longer records, for speed only (AUGUSTUS takes a minute per Mb). Writes docs/eukaryotes.md and the table in README.md.
+what is predicted elsewhere than on that gene is set aside. SET is the folder of a training set with long records, for
+speed only (AUGUSTUS takes a minute per Mb). Writes docs/eukaryotes.md and the table in README.md.
 """
 
 from __future__ import annotations

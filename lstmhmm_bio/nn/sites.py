@@ -32,7 +32,7 @@ NARROW = 32
 #: bases of a motif
 MOTIF = 6
 
-#: steps of running sums and states that are taken at once: an accelerator waits for each turn of a loop
+#: bases or codons that a loop along a sequence takes per turn
 UNROLL = 8
 
 

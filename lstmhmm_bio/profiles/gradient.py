@@ -100,9 +100,8 @@ def _counts(uses: Chain, profile: Profile) -> Counts:
     size = profile.length
     match = np.asarray(uses.match)[:, :size].T @ shares(profile.alphabet)
     transitions = np.zeros((size + 1, 7))
-    transitions[1:] = np.stack(uses[-7:], axis=1)[
-        :size
-    ]  # in the order of `Profile.transitions`, as `configure` has them
+    # in the order of `Profile.transitions`, as `configure` has them
+    transitions[1:] = np.stack(uses[-7:], axis=1)[:size]
     enter = np.asarray(uses.enter)[:size]
     transitions[0, MM], transitions[0, MD] = enter[0], enter[1:].sum()
     transitions[1:size, DM] += enter[1:]

@@ -214,12 +214,13 @@ def _adjusted(
     params: Any,
     start: float = 0.0,
     partial: float = 0.0,
+    intron: float = 0.0,
     class_scale: float = 1.0,
     site_scale: float = 1.0,
     inner: float | None = None,
 ) -> Any:
-    """What was chosen by hand: nats on entering genes and on genes cut by a record's end, factors on the scores of
-    classes and of sites, and the weight of inner start codons.
+    """What was chosen by hand: nats on entering genes, on genes cut by a record's end and on introns, factors on the
+    scores of classes and of sites, and the weight of inner start codons.
     """
     import jax
     import numpy as np
@@ -230,7 +231,7 @@ def _adjusted(
         weight = learned if learned is None or inner is None else np.float32(inner)
         return site._replace(screen=screen, layers=(*site.layers[:-1], last), matrix=matrix, inner=weight)
 
-    more = {"start": start, "partial": partial}
+    more = {"start": start, "partial": partial, "intron": intron}
     transitions = {
         name: np.float32(value + sum(nats for prefix, nats in more.items() if name.startswith(prefix)))
         for name, value in params.transitions.items()

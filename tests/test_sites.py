@@ -20,6 +20,7 @@ from lstmhmm_bio.nn.sites import (
     Dense,
     Site,
     SiteParams,
+    Surroundings,
     best_motifs,
     class_sums,
     corrections,
@@ -49,10 +50,11 @@ def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
     narrow = Dense(jnp.eye(2 * HIDDEN, NARROW), jnp.zeros(NARROW))
     params = params._replace(narrow=narrow)
     sums = class_sums(jnp.asarray(scores), jnp.asarray(codes < 4))
+    around = Surroundings(codes, tables, jnp.asarray(features), sums, jnp.zeros(codes.shape, bool))
 
     # relu(x) - relu(-x) = x: the model as a probe of single inputs
     def probe(unit: jax.Array) -> jax.Array:
-        return corrections(_probe(params, unit), SITES[name], codes, tables, jnp.asarray(features), sums, candidates)
+        return corrections(_probe(params, unit), SITES[name], around, candidates)
 
     found = np.asarray(jax.jit(jax.vmap(probe, out_axes=-1))(np.eye(inputs, dtype=np.float32)))
     for row in range(2):
@@ -124,7 +126,8 @@ def test_the_matrix_counts_the_bases_around(name: str) -> None:
     @jax.jit
     def correction(matrix: jax.Array) -> jax.Array:
         features, sums = jnp.zeros((TIME // STRIDE, 1, 2 * HIDDEN)), jnp.zeros((1, TIME + 1, 5))
-        return corrections(params._replace(matrix=matrix), site, codes, tables, features, sums, at)[0]
+        around = Surroundings(codes, tables, features, sums, jnp.zeros((1, TIME), bool))
+        return corrections(params._replace(matrix=matrix), site, around, at)[0]
 
     difference = np.asarray(correction(matrix)) - np.asarray(correction(0 * matrix))
     for k, place in enumerate(at[0].tolist()):
@@ -161,8 +164,8 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     if name == "start":
         params = params._replace(inner=jnp.float32(-1.5))
     screen = features @ params.screen.w + params.screen.b
-    around = codes, tables, jnp.asarray(features), screen, sums
-    found = site_scores(params, SITES[name], per_256, *around, jnp.asarray(here), jnp.asarray(inner))[0]
+    around = Surroundings(codes, tables, jnp.asarray(features), sums, jnp.asarray(inner))
+    found = site_scores(params, SITES[name], per_256, around, screen, jnp.asarray(here))[0]
     rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
     rough += np.tile(params.screen.b, TIME // STRIDE) + (tables.intron_rate[0] if name == "donor" else 0)
     if name == "start":
@@ -172,7 +175,7 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     assert len(places) > count
     best = places[np.argsort(-rough[places])[:count]]
     expected = np.where(here[0], rough, 0.0)
-    fine = corrections(params, SITES[name], codes, tables, jnp.asarray(features), sums, jnp.asarray(best)[None])[0]
+    fine = corrections(params, SITES[name], around, jnp.asarray(best)[None])[0]
     assert np.ptp(fine) > 1e-4
     expected[best] += fine
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -25,7 +25,7 @@ from .network import (
     read_out,
     signals,
 )
-from .sites import SITES, class_sums, site_scores
+from .sites import SITES, Surroundings, class_sums, site_scores
 
 
 class HybridParams(NamedTuple):
@@ -115,24 +115,12 @@ def score_windows(
     classes = jnp.where(s.codes[:, :, None] < 4, classes + params.class_bias[group], 0.0)
     marks = grammar.marks(s.codes, code)
     both = jax.tree.map(lambda x: jnp.concatenate([x, x]), tables)
-    sums = class_sums(classes, s.codes < 4)
+    around = Surroundings(s.codes, both, features, class_sums(classes, s.codes < 4), s.inner_starts)
     columns = []
     for name in config.sites:
         here = (marks & grammar.site_marks[name]) != 0
-        site = params.network.sites[name]
-        of_site = site_scores(
-            site,
-            SITES[name],
-            config.candidates,
-            s.codes,
-            both,
-            features,
-            read.sites[name],
-            sums,
-            here,
-            s.inner_starts,
-        )
-        columns.append(of_site)
+        own = params.network.sites[name]
+        columns.append(site_scores(own, SITES[name], config.candidates, around, read.sites[name], here))
     sites = jnp.stack(columns, -1) if columns else jnp.zeros((rows, time, 0))
     if params.borders is not None:
         found = border_scores(params.borders, s.codes)

@@ -171,17 +171,26 @@ def read_in(time: int, per_256: int) -> int:
     return min(time, max(32, time * per_256 // 256))
 
 
+class Surroundings(NamedTuple):
+    """What all site models read of windows, both strands.
+
+    Attributes:
+        codes: [rows, time] uint8.
+        tables: with a leading axis of rows.
+        features: [time / stride, rows, 2 * hidden] of the LSTM.
+        sums: [rows, time + 1, classes + 1] of `class_sums`.
+        inner_starts: bool [rows, time] of `inner_starts`.
+    """
+
+    codes: Array
+    tables: Tables
+    features: Array
+    sums: Array
+    inner_starts: Array
+
+
 def site_scores(
-    params: SiteParams,
-    site: Site,
-    candidates: int,
-    codes: Array,
-    tables: Tables,
-    features: Array,
-    screen: Array,
-    sums: Array,
-    here: Array,
-    inner: Array,
+    params: SiteParams, site: Site, candidates: int, around: Surroundings, screen: Array, here: Array
 ) -> Array:
     """Score of each candidate: the screen, and at the best of them the perceptron's correction.
 
@@ -189,36 +198,29 @@ def site_scores(
         params: weights of the site's model.
         site: what it looks at.
         candidates: whose surroundings are looked at, per 256 bases.
-        codes: [rows, time] uint8, both strands.
-        tables: with a leading axis of rows.
-        features: [time / stride, rows, 2 * hidden] of the LSTM.
-        screen: [time / stride, rows, stride] of these.
-        sums: of `class_sums`.
+        around: what it reads.
+        screen: [time / stride, rows, stride], the model's screen of the features.
         here: bool [rows, time], the candidates.
-        inner: bool [rows, time], of `inner_starts`.
 
     Returns:
         [rows, time] log-odds-like scores, 0 where no candidate is.
     """
-    rows, time = codes.shape
+    rows, time = here.shape
     rough = screen.swapaxes(0, 1).reshape(rows, time)
     if site.per_intron:
-        rough += tables.intron_rate[:, None]
+        rough += around.tables.intron_rate[:, None]
     if params.inner is not None:
-        rough += params.inner * inner
+        rough += params.inner * around.inner_starts
     rough = jnp.where(here, rough, 0.0)
     ranked = jnp.where(here, jax.lax.stop_gradient(rough), -jnp.inf)
     best, at = jax.lax.top_k(ranked, read_in(time, candidates))
-    fine = jnp.where(jnp.isfinite(best), corrections(params, site, codes, tables, features, sums, at), 0.0)
+    fine = jnp.where(jnp.isfinite(best), corrections(params, site, around, at), 0.0)
     return jax.vmap(lambda row, i, v: row.at[i].add(v))(rough, at, fine)
 
 
-def corrections(
-    params: SiteParams, site: Site, codes: Array, tables: Tables, features: Array, sums: Array, at: Array
-) -> Array:
-    """What the matrix and the perceptron make of the surroundings of positions `at` [rows, k]: [rows, k]; see
-    `site_scores`.
-    """
+def corrections(params: SiteParams, site: Site, around: Surroundings, at: Array) -> Array:
+    """What the matrix and the perceptron make of the surroundings of positions `at` [rows, k]: [rows, k]."""
+    codes, tables, features, sums, _ = around
     stride = codes.shape[1] // len(features)
 
     def window(values: Array, first: int, last: int, fill: float) -> Array:

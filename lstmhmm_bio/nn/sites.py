@@ -291,11 +291,18 @@ def _best_motifs_fwd(motifs: Dense, bins: tuple[int, ...], begins: Array) -> tup
 
 def _best_motifs_bwd(bins: tuple[int, ...], kept: tuple[Array, Array], gradient: Array) -> tuple[Dense, None]:
     """Sums over the bases of the best k-mers, instead of a slow scatter into the fits of all k-mers."""
-    fit, kmer = kept
-    gradient = jnp.where(fit > 0, gradient, 0.0)
-    bases = [(kmer // 4 ** (MOTIF - 1 - j)) % 4 for j in range(MOTIF)]
-    of_bases = [jnp.where(base == b, gradient, 0.0).sum((0, 1, 2)) for base in bases for b in range(4)]
-    return Dense(jnp.stack(of_bases), gradient.sum((0, 1, 2))), None
+
+    def add(total: Array, row: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        fit, kmer, gradient = row
+        gradient = jnp.where(fit > 0, gradient, 0.0)
+        bases = [(kmer // 4 ** (MOTIF - 1 - j)) % 4 for j in range(MOTIF)]
+        of_bases = [jnp.where(base == b, gradient, 0.0).sum((0, 1)) for base in bases for b in range(4)]
+        return total + jnp.stack(of_bases), None
+
+    # row by row: it is read once for every base of a motif, all rows would leave the cache each time
+    of_bases, _ = jax.lax.scan(add, jnp.zeros((4 * MOTIF, gradient.shape[-1]), gradient.dtype), (*kept, gradient))
+    # a motif's first base is one of four
+    return Dense(of_bases, of_bases[:4].sum(0)), None
 
 
 best_motifs.defvjp(_best_motifs_fwd, _best_motifs_bwd)

@@ -79,9 +79,10 @@ def test_stages_follow_each_other(retrain: ModuleType, tmp_path: Path, monkeypat
 
 def test_what_is_chosen_by_hand(retrain: ModuleType) -> None:
     before = load_model("yeasts").params
-    after = retrain._adjusted(before, start=0.5, site_scale=2.0, inner=-3.0)
-    assert after.transitions["start"] == pytest.approx(before.transitions["start"] + 0.5)
-    assert after.transitions["end"] == before.transitions["end"]
+    after = retrain._adjusted(before, start=0.5, intron=-0.3, site_scale=2.0, inner=-3.0)
+    added = {"start": 0.5, "intron0": -0.3, "intron1": -0.3, "intron2": -0.3}
+    for name, weight in before.transitions.items():
+        assert after.transitions[name] == pytest.approx(weight + added.get(name, 0.0))
     for name, site in after.network.sites.items():
         old = before.network.sites[name]
         assert site.inner == (-3.0 if name == "start" else None)

@@ -145,6 +145,7 @@ def test_gradients_of_motifs_are_those_of_their_best_places() -> None:
 
     with jax.enable_x64(True):
 
+        @jax.jit
         def loss(motifs: Dense) -> jax.Array:
             return (weights * best_motifs(motifs, (4, 5), jnp.asarray(begins))).sum()
 
@@ -165,7 +166,8 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
         params = params._replace(inner=jnp.float32(-1.5))
     screen = features @ params.screen.w + params.screen.b
     around = Surroundings(codes, tables, jnp.asarray(features), sums, jnp.asarray(inner))
-    found = site_scores(params, SITES[name], per_256, around, screen, jnp.asarray(here))[0]
+    scored = jax.jit(site_scores, static_argnums=(1, 2))
+    found = scored(params, SITES[name], per_256, around, screen, jnp.asarray(here))[0]
     rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
     rough += np.tile(params.screen.b, TIME // STRIDE) + (tables.intron_rate[0] if name == "donor" else 0)
     if name == "start":
@@ -175,7 +177,7 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     assert len(places) > count
     best = places[np.argsort(-rough[places])[:count]]
     expected = np.where(here[0], rough, 0.0)
-    fine = corrections(params, SITES[name], around, jnp.asarray(best)[None])[0]
+    fine = jax.jit(corrections, static_argnums=1)(params, SITES[name], around, jnp.asarray(best)[None])[0]
     assert np.ptp(fine) > 1e-4
     expected[best] += fine
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -128,7 +128,7 @@ class StandIn:
     code = GeneticCode.from_number(11)
     model = SimpleNamespace(name="none", version="0", card={}, grammar=None)
 
-    def annotate(self, records: Iterable[Record], **_: object) -> Iterator[Annotation]:
+    def annotate(self, records: Iterable[Record], *_: object) -> Iterator[Annotation]:
         for record in records:
             time.sleep(0.002)
             yield Annotation(record, GENES[record.id])
@@ -144,7 +144,7 @@ def calls(world: World, folder: Path, *, resume: bool = False) -> list[object]:
 
 
 def bare(world: World) -> list[object]:
-    return ["annotate", world.genome, "--meta", "-q", "--device", "cpu"]
+    return ["annotate", world.genome, "--calibration", "none", "-q", "--device", "cpu"]
 
 
 def one_line(text: str) -> None:

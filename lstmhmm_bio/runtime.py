@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 
@@ -55,7 +58,8 @@ def configure(threads: int = 0, device: str = "auto", *, cache: bool = True) -> 
         os.environ["XLA_FLAGS"] = " ".join(flags).strip()
         if device == "cpu":
             os.environ["JAX_PLATFORMS"] = "cpu"
-    import jax
+    with _signals_wait():
+        import jax
 
     if cache:
         folder = os.environ.get("LSTMHMM_CACHE") or (
@@ -69,6 +73,27 @@ def configure(threads: int = 0, device: str = "auto", *, cache: bool = True) -> 
             jax.devices("gpu")
         except RuntimeError:
             raise UsageError("--device gpu: JAX finds no GPU; install jax[cuda12] or use --device cpu") from None
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Signals arrive afterwards: an exception of their handlers would end the process from within JAX's C++ modules,
+    which do not expect one while they are loaded.
+    """
+    arrived: list[int] = []
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # only there Python's handlers run
+        handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {n: handler for n, handler in handlers.items() if callable(handler)}
+    for number in before:
+        signal.signal(number, lambda n, _: arrived.append(n))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def call_devices() -> list[jax.Device]:

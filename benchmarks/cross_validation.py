@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from eukaryotes import f1_of, scores_of
+from eukaryotes import scores_of, together_of
 from pages import ROOT, table
 
 from lstmhmm_bio.evaluation import Score
@@ -40,8 +40,7 @@ was annotated by a model that had seen neither these nor the same chromosomes of
 `yeasts` and was trained from random weights on the rest (recipe `yeasts-fold`). Precision and sensitivity of introns
 with both ends right, F1 of exons and genes, in percent.
 
-{table}
-"""
+{table}"""
 
 
 def main() -> None:
@@ -51,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows, both = [], []
     for n, held_out in enumerate(HALVES, 1):
-        scores = list(fold(arguments.train, arguments.output / str(n), held_out))
+        scores = fold(arguments.train, arguments.output / str(n), held_out)
         rows.append(cells(", ".join(c for c in CHROMOSOMES.values() if c in held_out), scores))
         both += scores
     rows.append(cells("all", both))
@@ -92,12 +91,10 @@ def split(source: Path, target: Path, chosen: Callable[[str], bool]) -> None:
 
 def cells(name: str, scores: Sequence[dict[str, Score]]) -> list[str]:
     """A row of the table."""
-    introns = [of_record["intron"] for of_record in scores]
-    known, found = sum(s.reference for s in introns), sum(s.predicted for s in introns)
-    right = sum(s.matched_predicted for s in introns)
-    shares = (100 * right / max(found, 1), 100 * right / max(known, 1))
-    f1 = (f1_of([of_record[level] for of_record in scores]) for level in ("exon", "gene"))
-    return [name, *map(str, (known, found, right)), *(f"{x:.1f}" for x in (*shares, *f1))]
+    introns, exons, genes = (together_of([s[level] for s in scores]) for level in ("intron", "exon", "gene"))
+    counts = (introns.reference, introns.predicted, introns.matched_predicted)
+    shares = (introns.precision, introns.sensitivity, exons.f1, genes.f1)
+    return [name, *map(str, counts), *(f"{100 * x:.1f}" for x in shares)]
 
 
 if __name__ == "__main__":

@@ -61,8 +61,13 @@ class Run:
 
 def f1_of(scores: Sequence[Score]) -> float:
     """F1 of all records together, in per cent."""
+    return 100 * together_of(scores).f1
+
+
+def together_of(scores: Sequence[Score]) -> Score:
+    """The score of all records together."""
     sums = np.array([(s.reference, s.predicted, s.matched_reference, s.matched_predicted) for s in scores]).sum(axis=0)
-    return 100 * Score(*sums.tolist()).f1
+    return Score(*sums.tolist())
 
 
 def main() -> None:

@@ -83,8 +83,7 @@ def _signals_wait() -> Iterator[None]:
     arrived: list[int] = []
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # only there Python's handlers run
-        handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        before = {n: handler for n, handler in handlers.items() if callable(handler)}
+        before = {n: handler for n in signal.valid_signals() if callable(handler := signal.getsignal(n))}
     for number in before:
         signal.signal(number, lambda n, _: arrived.append(n))
     try:

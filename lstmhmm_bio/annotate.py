@@ -36,7 +36,7 @@ from .genes import genes_of, with_alternative_starts
 from .genetic_code import CodeEvidence
 from .hash_sample import Piece, sample_by_hash
 from .metagenome import AnyCalibration, GroupedCalibration, compositions, tables_by_record, word_counts
-from .model import Model
+from .model import Model, with_at_ac_introns
 from .parts import Part, by_record, joined_genes, parts_of, whole
 from .scoring import Scorer, Tracks
 from .sequence import GeneticCode, base_counts, mirrored, reverse_complement
@@ -90,6 +90,10 @@ class Annotator:
         min_score: lowest score of a gene reported.
         alternative_starts: report the other likely start codons of each bacterial gene.
         coding: give the probability that each base is coding.
+        at_ac_introns: look for introns from AT to AC, too.
+
+    Raises:
+        UsageError: AT-AC introns, and a model without introns.
     """
 
     def __init__(
@@ -101,8 +105,10 @@ class Annotator:
         min_score: float = 0.0,
         alternative_starts: bool = False,
         coding: bool = False,
+        at_ac_introns: bool = False,
     ) -> None:
-        self.model, self.min_length, self.min_score = model, min_length, min_score
+        self.model = model = with_at_ac_introns(model) if at_ac_introns else model
+        self.min_length, self.min_score = min_length, min_score
         self.alternative_starts, self.coding = alternative_starts, coding
         self.code = GeneticCode.from_number(genetic_code or model.genetic_code, model.grammar.start_codons)
         self._scorer = Scorer(model, self.code)

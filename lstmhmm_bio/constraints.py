@@ -18,18 +18,19 @@ from .hmm.grammars.grammar import Relaxation, Segments
 REACH = 2000
 
 
-def slices_of(path: NDArray[np.uint8], relaxation: Relaxation) -> Segments:
+def slices_of(path: NDArray[np.uint8], marks: NDArray[np.uint16], relaxation: Relaxation) -> Segments:
     """The slices to decode again.
 
     Args:
         path: [length] states of the relaxed grammar along one strand.
+        marks: [length] of the strand.
         relaxation: of the grammar.
 
     Returns:
         Ascending (begin, end) that share no base. The first and the last base of a slice are outside genes, but for
         those of the record.
     """
-    broken = relaxation.broken(path)
+    broken = relaxation.broken(path, marks)
     if not broken:
         return ()
     inside = path != relaxation.grammar.graph.index[relaxation.outside]

@@ -233,7 +233,7 @@ def _constrained(
     again: dict[tuple[int | None, bool, bool], list[tuple[NDArray[np.uint8], _Part]]] = {}
     for (strands, paths), target in zip(found, out, strict=True):
         for row, path in enumerate(paths):
-            for begin, end in slices_of(path, relaxation):
+            for begin, end in slices_of(path, strands.marks[row], relaxation):
                 key = (_padded(end - begin), begin == 0, end == len(path))
                 again.setdefault(key, []).append((target[row, begin:end], _Part(strands.strand(row), begin, end)))
     outside = np.arange(len(grammar.graph.states)) == grammar.graph.index[relaxation.outside]

@@ -224,7 +224,9 @@ def _of_alignments(path: str, sequences: Mapping[str, Codes], reference: str | N
 
 
 #: splice sites that tell the strand: first two and last two bases of the intron on the forward strand
-_MOTIFS = {("GT", "AG"): "+", ("GC", "AG"): "+", ("CT", "AC"): "-", ("CT", "GC"): "-"}
+_MOTIFS = {
+    ("GT", "AG"): "+", ("GC", "AG"): "+", ("AT", "AC"): "+", ("CT", "AC"): "-", ("CT", "GC"): "-", ("GT", "AT"): "-",
+}  # fmt: skip
 _MOTIF_CODES = {(tuple(encode(a).tolist()), tuple(encode(b).tolist())): s for (a, b), s in _MOTIFS.items()}
 
 

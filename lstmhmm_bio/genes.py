@@ -97,7 +97,7 @@ def _eukaryotic(decoded: Decoded, row: int, codes: NDArray[np.uint8], code: Gene
         ]
         exon_scores = tuple(float(min(pair)) for pair in ends)
         start_score = min(float(ends[0][0]) / max(float(ends[-1][1]), 1e-5), 1.0) if has_start else float("nan")
-        codon = decode(codes[segments[0][0] : segments[0][0] + 3]) if has_start else ""
+        codon = decode(np.concatenate([codes[s:e] for s, e in segments[:3]])[:3]) if has_start else ""
         genes.append(
             _gene(decoded, row, segments, exon_scores, min(exon_scores), has_start, has_stop, start_score, codon, code)
         )

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .calibration import GC_GRID, Counts, Prior
-from .errors import ModelError
+from .errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from .hmm.grammars.grammar import Grammar
@@ -137,6 +137,19 @@ def load_model(name: str = DEFAULT) -> Model:
     params = unflatten(template, arrays, source=str(weights))
     counts = unflatten(_prior_template(), arrays, source=str(weights))["prior"]
     return Model(card["name"], config, grammar, params, Prior(Counts(**counts)), card)
+
+
+def with_at_ac_introns(model: Model) -> Model:
+    """The same model with introns from AT to AC, which are spliced by the minor spliceosome and rare.
+
+    Raises:
+        UsageError: the model knows no introns.
+    """
+    from .hmm.grammars import decoding_grammar
+
+    if model.grammar.kind != "eukaryote":
+        raise UsageError(f"the model {model.name} has no introns; leave out --at-ac-introns")
+    return replace(model, grammar=decoding_grammar(model.grammar.kind, model.card["grammar"], at_ac=True))
 
 
 def read_weights(path: Path, card: dict[str, Any], number: int) -> dict[str, np.ndarray]:

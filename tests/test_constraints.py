@@ -42,9 +42,15 @@ TRANSITIONS = INITIAL_WEIGHTS | {
 WEIGHTS = Weights.of(WHOLE, TRANSITIONS)
 
 
-def random_walk(rng: np.random.Generator, shortest: int, stay: float) -> np.ndarray:
-    """A path of the small grammar with introns of at least so many bases."""
+#: the one step of the small grammar that the whole one has not: an intron behind AT of a start codon
+CUT_START = ("2s", "D2")
+ALL_MARKS = np.uint16(0xFFFF)
+
+
+def random_walk(rng: np.random.Generator, shortest: int, stay: float, *, cut_start: bool) -> np.ndarray:
+    """A path of the small grammar with introns of at least so many bases, none in a start codon unless asked for."""
     graph = SMALL.graph
+    cut = tuple(graph.index[s] for s in CUT_START)
     initial, final = ([graph.index[s] for s, _ in pairs] for pairs in (graph.initial, graph.final))
     path = [int(rng.choice(initial))]
     least, bases = int(rng.integers(1, 60)), shortest  # of the intron; one that the path begins in is long enough
@@ -56,14 +62,15 @@ def random_walk(rng: np.random.Generator, shortest: int, stay: float) -> np.ndar
         if too_short or (in_loop and rng.random() < stay):
             path.append(path[-1])
         else:
-            path.append(int(rng.choice([arc.state for arc in graph.successors[path[-1]]])))
+            after = [arc.state for arc in graph.successors[path[-1]]]
+            path.append(int(rng.choice([s for s in after if cut_start or (path[-1], s) != cut])))
         bases = 1 if graph.states[path[-1]][0] == "D" else bases + 1
     return np.array(path, np.uint8)
 
 
 def is_path(g: Grammar, path: np.ndarray) -> bool:
     names = [g.graph.states[s] for s in path]
-    edges = {(e.source, e.target) for e in g.graph.edges}
+    edges = {(e.source, e.target) for e in g.graph.edges} | {CUT_START}
     return names[0] in dict(g.graph.initial) and names[-1] in dict(g.graph.final) and {*pairwise(names)} <= edges
 
 
@@ -71,6 +78,7 @@ def score(g: Grammar, path: np.ndarray, transitions: dict[str, float]) -> int:
     """Of a path's transitions, in Viterbi's units."""
     edges, initial, final = (np.asarray(x, np.int64) for x in to_fixed_scores(g.scores(transitions)))
     of = {(g.graph.index[e.source], g.graph.index[e.target]): int(edges[k]) for k, e in enumerate(g.graph.edges)}
+    of.setdefault((g.graph.index["2s"], g.graph.index["D2"]), round(transitions["intron2"] * UNITS))
     return int(initial[path[0]] + final[path[-1]]) + sum(of[int(a), int(b)] for a, b in pairwise(path))
 
 
@@ -86,7 +94,7 @@ def test_paths_score_the_same_in_all_grammars(seed: int) -> None:
     """With a minimum of introns and without, with memory and without, for any weights."""
     rng = np.random.default_rng(seed)
     transitions = {name: float(rng.normal(scale=3)) for name in INITIAL_WEIGHTS} | {"stay": 0.0}
-    path = random_walk(rng, MIN_INTRON, 0.5)
+    path = random_walk(rng, MIN_INTRON, 0.5, cut_start=False)
     named = RELAXATION.named(path)
     assert is_path(WHOLE, named)
     assert score(WHOLE, named, transitions) == score(SMALL, path, transitions)
@@ -99,14 +107,21 @@ def test_paths_score_the_same_in_all_grammars(seed: int) -> None:
 @settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.9))
 def test_what_is_broken_is_no_path_of_the_whole_grammar(seed: int, stay: float) -> None:
-    path = random_walk(np.random.default_rng(seed), 3, stay)
-    broken = RELAXATION.broken(path)
+    path = random_walk(np.random.default_rng(seed), 3, stay, cut_start=True)
+    broken = RELAXATION.broken(path, np.full(len(path), ALL_MARKS))
     assert (not broken) == is_path(WHOLE, RELAXATION.named(path))
-    for start, end in broken:
-        names = [SMALL.graph.states[s] for s in path[start:end]]
-        assert names[0][0] == "D"
-        assert {s[0] for s in names[1:]} <= set("NMA")
-        assert len(names) < MIN_INTRON
+    # no base completes a start codon
+    more = RELAXATION.broken(path, np.zeros(len(path), np.uint16))
+    assert {*broken} <= {*more}
+    names = [SMALL.graph.states[s] for s in path]
+    for start, end in more:
+        assert names[start][0] == "D"
+        assert {s[0] for s in names[start + 1 : end]} <= set("NMA")
+        assert ((start, end) in broken) == (end - start < MIN_INTRON)
+        assert (start, end) in broken or names[start - 1] == "2s"
+    ended = {start for start, _ in more}
+    cut = [i for i, pair in enumerate(pairwise(names), 1) if pair == CUT_START]
+    assert all(i in ended or all(s[0] in "DNMA" for s in names[i:]) for i in cut)
 
 
 @settings(max_examples=200)
@@ -117,7 +132,7 @@ def test_slices_begin_and_end_outside_genes(genic: list[bool], reach: int, data:
     spans = tuple((i, i + 1) for i in sorted(set(at)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constraints, "REACH", reach)
-        found = slices_of(path, Relaxation(SMALL, "I", lambda _: spans, lambda p: p))
+        found = slices_of(path, np.zeros(len(path), np.uint16), Relaxation(SMALL, "I", lambda *_: spans, lambda p: p))
     assert all(a[1] <= b[0] for a, b in pairwise(found))
     for begin, end in found:
         assert begin == 0 or not genic[begin]
@@ -158,19 +173,22 @@ def fixed_emissions(g: Grammar, record: Record, tracks: Tracks) -> np.ndarray:
 
 
 def compared(record: Record, tracks: Tracks, decoded: Decoded) -> list[tuple[int, int, bool]]:
-    """For each strand: score of the decoded path, that of the best one, both by the whole grammar, and whether the
-    relaxed grammar's best path breaks a constraint.
+    """For each strand: score of the decoded path, that of the best one, by the whole grammar if the relaxed one's best
+    path breaks a constraint, and whether it does.
     """
+    codes = np.stack([record.codes, reverse_complement(record.codes)])
+    marks = WHOLE.marks(codes, CodeMasks.of(CODE))
     of_whole, of_small, out = (*(fixed_emissions(g, record, tracks) for g in (WHOLE, SMALL)), [])
-    for path, e, small in zip(decoded.paths, of_whole, of_small, strict=True):
+    for path, here, e, small in zip(decoded.paths, marks, of_whole, of_small, strict=True):
         assert is_path(WHOLE, path)
         along = e[np.arange(len(path)), path]
         assert (along > 0.99 * NEG * UNITS).all()
         total = score(WHOLE, path, TRANSITIONS) + int(along.sum())
         best, _ = oracle.viterbi_reference(WHOLE.graph, WEIGHTS.path, e / UNITS)
         upper, relaxed = oracle.viterbi_reference(SMALL.graph, WEIGHTS.relaxed, small / UNITS)
-        assert total <= round(best * UNITS) <= round(upper * UNITS)
-        out.append((total, round(best * UNITS), bool(RELAXATION.broken(relaxed.astype(np.uint8)))))
+        assert max(total, round(best * UNITS)) <= round(upper * UNITS)
+        broken = bool(RELAXATION.broken(relaxed.astype(np.uint8), here))
+        out.append((total, round((best if broken else upper) * UNITS), broken))
     return out
 
 

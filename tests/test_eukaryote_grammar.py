@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ STOPS = ("TAA", "TAG", "TGA")
 CODE = CodeMasks.of(GeneticCode.from_number(1, EUKARYOTIC_STARTS))
 MIN_INTRON = 5
 DECODING = grammar(MIN_INTRON, memory=True)
+WITH_AT_AC = grammar(MIN_INTRON, memory=True, at_ac=True)
 #: genes and introns cost little
 WEIGHTS = INITIAL_WEIGHTS | {
     "start": -1.0,
@@ -111,11 +113,34 @@ def test_marks_by_strings(number: int) -> None:
                     "T" + ends[-2:] in stops,
                     "TA" + ends[-1] in stops,
                     "TG" + ends[-1] in stops,
+                    ends[-1] == "G",
                 ]
-                assert [bool(row[t] >> i & 1) for i in range(10)] == expected, (text[max(t - 2, 0) : t + 3], t)
-                assert row[t] < 1 << 10
+                assert [bool(row[t] >> i & 1) for i in range(11)] == expected, (text[max(t - 2, 0) : t + 3], t)
+                assert row[t] < 1 << 11
         if length in (1, 400):
             np.testing.assert_array_equal(np.asarray(eukaryote.marks(jnp.asarray(rows), code)), found)
+
+
+def test_marks_of_at_ac_introns_by_strings() -> None:
+    rng = np.random.default_rng(3)
+    words = ["ATATCC", "ATATC", "TTAAC", "TTGAC", "TTCAC", "CAC", "TAC", "AAC", "C", "A", "GT", "N", "TTGGTCAGCA"]
+    found = set()
+    for _ in range(40):
+        text = "".join(rng.choice(words, 40))
+        plain = eukaryote.marks(encode(text), CODE)
+        for marks in (
+            eukaryote.marks(encode(text), CODE, at_ac=True),
+            np.asarray(eukaryote.marks(jnp.asarray(encode(text)), CODE, at_ac=True)),
+        ):
+            np.testing.assert_array_equal(marks & ((1 << 11) - 1), plain)
+            for t in range(len(text)):
+                # the branch site begins at most so many bases before the end, and ends before the last three
+                intron = text[max(t + 1 - eukaryote.BRANCH, 0) : t + 1]
+                acceptor = re.search("TT[AG]AC.*[CT]AC$", intron) is not None
+                expected = (text[t : t + 6] == "ATATCC") + 2 * acceptor
+                assert marks[t] >> 11 == expected, (intron, t)
+                found.add(int(expected))
+    assert found == {0, 1, 2}
 
 
 @pytest.mark.parametrize("memory", [False, True])
@@ -161,6 +186,9 @@ def test_groups_and_bits_are_those_of_the_names() -> None:
     sites = {site: {s for i, s in enumerate(names) if bits >> i & 1} for site, bits in TRAINING.site_bits.items()}
     assert sites == {"start": {"S"}, "stop": {"T"}, "donor": {"D0", "D1", "D2"}, "acceptor": {"A0", "A1", "A2"}}
     assert DECODING.for_posteriors is TRAINING
+    assert WITH_AT_AC.for_posteriors is not TRAINING
+    assert WITH_AT_AC.for_posteriors is not None
+    assert WITH_AT_AC.for_posteriors.graph == TRAINING.graph
     assert list(DECODING.groups) == list(TRAINING.groups)
     assert DECODING.sites == TRAINING.sites == ("start", "stop", "donor", "acceptor")
     assert set(TRAINING.graph.weights) == set(INITIAL_WEIGHTS)
@@ -321,12 +349,65 @@ def test_other_codons_cut_by_an_intron_are_read(codon: str, cut: int, number: in
     assert transcripts(DECODING, path) == [(chain, True, True)]
 
 
-def test_no_intron_cuts_a_start_codon() -> None:
-    """The bases after AT are a donor's GT, the gene would begin with ATC: however much the scores ask for it."""
-    text, chain = joined(["AT", "CGCCGCCTAA"], ["GTCCCCAG"])
-    for decoding in (TRAINING, DECODING):
-        path = best_paths(decoding, [emissions_of(decoding, encode(text), *asked(text, chain))])[0][1]
-        assert not any(has_start for _, has_start, _ in transcripts(decoding, path))
+def relaxed_path(whole: Grammar, text: str, chain: Segments) -> tuple[np.ndarray, Segments]:
+    """The best path of a relaxed grammar where the scores ask for a gene, and where it breaks a constraint."""
+    assert whole.relaxed
+    small, codes = whole.relaxed.grammar, encode(text)
+    path = best_paths(small, [emissions_of(small, codes, *asked(text, chain))])[0][1]
+    assert transcripts(small, path) == [(chain, True, True)]
+    return path, whole.relaxed.broken(path, np.asarray(whole.marks(codes, CODE)))
+
+
+@pytest.mark.parametrize("base", "GC")
+def test_a_start_codon_cut_by_an_intron_goes_on_behind_it(base: str) -> None:
+    """The bases after AT are a donor's GT. Where the gene would begin with ATC, the path is said to be broken."""
+    text, chain = joined(["AT", base + "GCCGCCTAA"], ["GTCCCCAG"])
+    assert relaxed_path(DECODING, text, chain)[1] == (() if base == "G" else ((4, 12),))
+    # the grammar that is left where something is broken has no such start codons
+    path = best_paths(DECODING, [emissions_of(DECODING, encode(text), *asked(text, chain))])[0][1]
+    assert not any(has_start for _, has_start, _ in transcripts(DECODING, path))
+
+
+@pytest.mark.parametrize(
+    ("intron", "in_order"),
+    [
+        ("ATATCCTTCCTTAACCCCCCCCAC", True),
+        ("ATATCCTTGACCCCCCCCCCTAC", True),
+        ("ATATCCTTCCTTAACCCCCCCCAG", False),
+        ("GTATCCTTCCTTAACCCCCCCCAC", False),
+        ("GTATCCTTCCTTAACCCCCCCCAG", True),
+    ],
+)
+def test_ends_of_an_intron_belong_together(intron: str, in_order: bool) -> None:
+    text, chain = joined(["ATGGCCGCCG", "CCGCCTAA"], [intron])
+    assert relaxed_path(WITH_AT_AC, text, chain)[1] == (() if in_order else ((12, 12 + len(intron)),))
+    plain = intron[:2] == "GT" and intron[-1] == "G"
+    for decoding in (WITH_AT_AC, DECODING, TRAINING):
+        e = emissions_of(decoding, encode(text), *asked(text, chain))
+        assert (transcripts(decoding, best_paths(decoding, [e])[0][1]) == [(chain, True, True)]) == plain
+
+
+def test_an_intron_that_runs_off_the_record_breaks_nothing() -> None:
+    assert WITH_AT_AC.relaxed
+    small = WITH_AT_AC.relaxed.grammar
+    text = "CCATATCCTTCC"
+    names = ["I", "I", "S", "2s", "D2", *["N2"] * 7]
+    path = np.array([small.graph.index[s] for s in names], np.uint8)
+    marks = np.asarray(WITH_AT_AC.marks(encode(text), CODE))
+    assert WITH_AT_AC.relaxed.broken(path, marks) == ()
+    assert WITH_AT_AC.relaxed.broken(path[4:], marks[4:]) == ()
+
+
+def test_what_an_at_ac_intron_costs() -> None:
+    assert WITH_AT_AC.relaxed
+    codes = encode("CCATATCCGTCC")
+    classes, sites = np.zeros((12, 4), np.float32), np.full((12, 4), 2, np.float32)
+    e = emissions_of(WITH_AT_AC.relaxed.grammar, codes, classes, sites)
+    donor = WITH_AT_AC.relaxed.grammar.graph.index["D0"]
+    assert e[2, donor] == 2 + eukaryote.AT_AC_SCORE
+    assert e[8, donor] == 2
+    assert (np.delete(e[:, donor], [2, 8]) <= 0.99 * NEG).all()
+    assert emissions_of(WITH_AT_AC, codes, classes, sites)[2, WITH_AT_AC.graph.index["D0"]] <= 0.99 * NEG
 
 
 @pytest.mark.parametrize("length", [4, 5, 6, 9])
@@ -412,10 +493,10 @@ def spliced_genes(rng: np.random.Generator, genes: int) -> tuple[str, list[Segme
         text += "".join(rng.choice(list("ACGT"), rng.integers(1, 6)))
         body = "".join(rng.choice(["GCC", "TGG", "AAG", "TTC", "GTA", "CAG"], rng.integers(0, 12)))
         coding = "ATG" + body + str(rng.choice(STOPS))
-        # start and stop codon stay whole
-        cuts = sorted(set(rng.integers(3, len(coding) - 2, rng.integers(0, 5)).tolist()))
+        # the stop codon and the first two bases stay together
+        cuts = sorted(set(rng.integers(2, len(coding) - 2, rng.integers(0, 5)).tolist()))
         if cuts and len(coding) > 12 and rng.random() < 0.3:
-            cuts = sorted({*cuts, cuts[0] + 1} & set(range(3, len(coding) - 2)))
+            cuts = sorted({*cuts, cuts[0] + 1} & set(range(2, len(coding) - 2)))
         exons = [coding[a:b] for a, b in pairwise([0, *cuts, len(coding)])]
         chain = []
         for i, exon in enumerate(exons):
@@ -508,7 +589,8 @@ LEFT_OUT = {
     "an acceptor that is not AG": (["ATGGCC", "GCCTAA"], ["GTCCCAC"]),
     "AT-AC": (["ATGGCC", "GCCTAA"], ["ATATCCAC"]),
     "an intron of two bases": (["ATGGCC", "GCCTAA"], ["AG"]),
-    "a start codon cut by an intron": (["AT", "GGCCTAA"], [GOOD]),
+    "a start codon cut after its first base": (["A", "TGGCCTAA"], [GOOD]),
+    "a cut start codon that does not go on": (["AT", "CGCCTAA"], [GOOD]),
     "a stop codon cut by an intron": (["ATGGCCTA", "A"], [GOOD]),
     "no whole number of codons": (["ATGGCC", "GCTAA"], [GOOD]),
     "another start codon": (["CTGGCC", "GCCTAA"], [GOOD]),

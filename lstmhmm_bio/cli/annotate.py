@@ -51,6 +51,12 @@ if TYPE_CHECKING:
     "models with introns.",
 )
 @option(
+    "Model",
+    "--at-ac-introns",
+    is_flag=True,
+    help="Look for the rare introns from ATATCC to AC, too. For models with introns.",
+)
+@option(
     "Input",
     "--profiles",
     metavar="FILE",
@@ -127,6 +133,7 @@ def annotate(
     reference: str | None,
     circular: bool,
     evidence: tuple[str, ...],
+    at_ac_introns: bool,
     profiles: str | None,
     profile_evalue: float | None,
     output: str | None,
@@ -197,6 +204,7 @@ def annotate(
             min_score=min_score,
             alternative_starts=alternative_starts,
             coding=coding is not None,
+            at_ac_introns=at_ac_introns,
         )
         annotator, tables = calibration_for(
             annotator,

@@ -10,11 +10,17 @@ No stop codon may hide behind an intron: with `memory` a cut codon that begins w
 kinds (``1t`` ``2a`` ``2g``), and the exon after them resumes in states (``2t 3t``, ``3a``, ``3g``) that know which
 bases would complete a stop; the true stop codon may be cut so (``Tt`` ``Ta`` ``Tg``). After any other intron the bases
 before a codon are an acceptor's, AG, which no stop codon holds at these places. With memory a
-codon that an intron cuts after its T cannot be cut again, and no intron may cut a start codon. Training uses the
-grammar without memory and minimum: labels respect both anyway. A path scores the same in all of these grammars: the
-edges behind the chain carry what as many bases of the loop would (`short_entry`, `long_entry`).
+codon that an intron cuts after its T cannot be cut again. Training uses the grammar without memory and minimum: labels
+respect both anyway. A path scores the same in all of these grammars: the edges behind the chain carry what as many
+bases of the loop would (`short_entry`, `long_entry`).
 
 A donor is GT or GCA, an acceptor AG. Strands are decoded side by side, so genes may lie in introns of the other strand.
+
+Two things are rare, and only in the relaxed grammars (and the training's): a start codon that an intron cuts, AT|G,
+and, with `at_ac`, introns of the minor spliceosome from ATATCC to TTRAC...YAC (Hall & Padgett, J. Mol. Biol. 239:357,
+1994; the branch site is at most `BRANCH` bases before the end). These do not know that the base after the former has to
+be a G, and that both ends of the latter belong together. Where a best path breaks this, its neighbourhood is decoded
+without such introns. A start codon cut after its A is not known: there is no score for such starts.
 """
 
 from __future__ import annotations
@@ -68,14 +74,27 @@ INITIAL_WEIGHTS = {
     STOP_WITH_T,
     STOP_WITH_TA,
     STOP_WITH_TG,
-) = (1 << i for i in range(10))
+    START_WITH_AT,
+    AT_AC_DONOR_HERE,
+    AT_AC_ACCEPTOR_ENDS_HERE,
+) = (1 << i for i in range(13))
 _A, _C, _G, _T = range(4)
+#: bases of an AT-AC intron from the branch site's TTRAC to its end
+BRANCH = 30
+#: score of an AT-AC intron (nat): there is one in some thousand introns, and no model learns them
+AT_AC_SCORE = -3.0
 #: after an intron that cut a codon which began with T, TA, TG: (next state, its way to a stop)
 _RESUME = {"1t": ("2t",), "2a": ("3a", "Ta"), "2g": ("3g", "Tg")}
 
 
-def marks(codes: Array, code: Any) -> Array:
-    """[..., time] uint16 bit sets: what a base is part of; arguments as for `Grammar.marks`."""
+def marks(codes: Array, code: Any, *, at_ac: bool = False) -> Array:
+    """[..., time] uint16 bit sets: what a base is part of; arguments as for `Grammar.marks`.
+
+    Args:
+        codes: the sequence.
+        code: the genetic code.
+        at_ac: mark the ends of AT-AC introns, too.
+    """
     back2, back1, here, on1, on2 = (shifted(codes, k) for k in (-2, -1, 0, 1, 2))
     # constants as arrays, to be one half of a codon
     t, a, g = (here * 0 + base for base in (_T, _A, _G))
@@ -90,13 +109,32 @@ def marks(codes: Array, code: Any) -> Array:
         code.is_stop[codons(t, back1, here)],
         code.is_stop[codons(t, a, here)],
         code.is_stop[codons(t, g, here)],
+        code.is_start[codons(a, t, here)],
+        *(_at_ac_ends(codes) if at_ac else ()),
     )
 
 
-def _edges(kinds: Iterable[str], chain: int) -> list[Edge]:
+def _at_ac_ends(codes: Array) -> tuple[Array, Array]:
+    """Where ATATCC begins, and where YAC ends with TTRAC in the bases before."""
+    a, t, c, pyrimidine = codes == _A, codes == _T, codes == _C, (codes == _C) | (codes == _T)
+    purine = a | (codes == _G)
+
+    def at(k: int, condition: Array) -> Array:
+        return shifted(condition.astype(codes.dtype), k) == 1
+
+    donor = a & at(1, t) & at(2, a) & at(3, t) & at(4, c) & at(5, c)
+    branch = at(-4, t) & at(-3, t) & at(-2, purine) & at(-1, a) & c
+    near = at(-3, branch)
+    for k in range(4, BRANCH - 4):
+        near = near | at(-k, branch)
+    return donor, at(-2, pyrimidine) & at(-1, a) & c & near
+
+
+def _edges(kinds: Iterable[str], chain: int, *, cut_start: bool) -> list[Edge]:
     edges = [Edge("I", "I", "stay"), Edge("I", "S", "start"), Edge("1", "2", "stay")]
-    # no intron cuts the start codon
     edges += [Edge("S", "2s", "stay"), Edge("2s", "3", "stay")]
+    if cut_start:
+        edges.append(Edge("2s", "D2", "intron2"))
     edges += [Edge("2", "3", "stay"), Edge("2", "T", "stay"), Edge("3", "1", "stay"), Edge("T", "I", "end")]
     for kind in kinds:
         phase = KINDS[kind]
@@ -134,13 +172,20 @@ def _with_entries(chain: int, transitions: Transitions) -> Transitions:
     return {**transitions, **entries}
 
 
-def _too_short(graph: Graph, min_intron: int, path: NDArray[np.uint8]) -> Segments:
-    """The introns of a path that are shorter than the minimum, those that run off its end without the acceptor."""
+def _impossible_introns(graph: Graph, min_intron: int, path: NDArray[np.uint8], marks: NDArray[np.uint16]) -> Segments:
+    """The introns of a path that are shorter than the minimum (of those that run off its end without the acceptor),
+    whose ends do not belong together, or behind which the start codon that they cut does not go on.
+    """
     inside, donor = (np.array([s[0] in of for s in graph.states]) for of in ("DNMA", "D"))
     first, end = np.flatnonzero(np.diff(inside[path].astype(np.int8), prepend=0, append=0)).reshape(-1, 2).T
-    # one that the path begins in may be of any length
-    found = donor[path[first]] & (end - first + (end == len(path)) < min_intron)
-    return tuple(zip(first[found].tolist(), end[found].tolist(), strict=True))
+    begins, ends = donor[path[first]], end < len(path)
+    impossible = begins & (end - first + ~ends < min_intron)  # one that the path begins in may be of any length
+    last, behind = end - 1, np.minimum(end, len(path) - 1)
+    at_ac = (marks[first] & AT_AC_DONOR_HERE != 0), (marks[last] & AT_AC_ACCEPTOR_ENDS_HERE != 0)
+    impossible |= begins & ends & (at_ac[0] != at_ac[1])
+    cuts_start = begins & (path[np.maximum(first - 1, 0)] == graph.index["2s"])
+    impossible |= cuts_start & ends & (marks[behind] & START_WITH_AT == 0)
+    return tuple(zip(first[impossible].tolist(), end[impossible].tolist(), strict=True))
 
 
 def _with_chains(small: Graph, large: Graph, chain: int, path: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -165,8 +210,8 @@ def _states(kinds: Iterable[str], chain: int) -> list[str]:
     return states
 
 
-#: what a state requires of its base: (mark, must it be there), by the state's name
-def _requirements(state: str, memory: bool) -> list[tuple[int, bool]]:
+#: what a state requires of its base: (one of these marks, must it be there), by the state's name
+def _requirements(state: str, memory: bool, at_ac: bool) -> list[tuple[int, bool]]:
     fixed = {
         "S": [(START_HERE, True)],
         "3": [(STOP_ENDS_HERE, False)],
@@ -181,7 +226,7 @@ def _requirements(state: str, memory: bool) -> list[tuple[int, bool]]:
     if state in fixed:
         return fixed[state]
     if state[0] == "A":
-        return [(ACCEPTOR_ENDS_HERE, True)]
+        return [(ACCEPTOR_ENDS_HERE | AT_AC_ACCEPTOR_ENDS_HERE * at_ac, True)]
     if state[0] == "D":
         cut = {
             "1": [(AFTER_T, False)],
@@ -190,21 +235,29 @@ def _requirements(state: str, memory: bool) -> list[tuple[int, bool]]:
             "2a": [(AFTER_TA, True)],
             "2g": [(AFTER_TG, True)],
         }
-        return [(DONOR_HERE, True), *(cut.get(state[1:], []) if memory else [])]
+        return [(DONOR_HERE | AT_AC_DONOR_HERE * at_ac, True), *(cut.get(state[1:], []) if memory else [])]
     return []
 
 
-@cache
-def grammar(min_intron: int = SHORTEST_INTRON, *, memory: bool = False) -> Grammar:
+def grammar(
+    min_intron: int = SHORTEST_INTRON, *, memory: bool = False, relaxed: bool = False, at_ac: bool = False
+) -> Grammar:
     """The grammar for a shortest intron.
 
     Args:
         min_intron: bases of the shortest intron.
         memory: keep codons that an intron cuts from completing a stop codon.
+        relaxed: with introns in start codons and, if `at_ac`, from AT to AC.
+        at_ac: the relaxed grammars of this one are with AT-AC introns.
 
     Raises:
         ValueError: `min_intron` below `SHORTEST_INTRON` or above `LONGEST_MINIMUM`.
     """
+    return _grammar(min_intron, memory, relaxed, at_ac)  # equal arguments make the same object, however they are given
+
+
+@cache
+def _grammar(min_intron: int, memory: bool, relaxed: bool, at_ac: bool) -> Grammar:
     if not SHORTEST_INTRON <= min_intron <= LONGEST_MINIMUM:
         raise ValueError(f"min_intron is {min_intron}; it must be {SHORTEST_INTRON} to {LONGEST_MINIMUM}")
     kinds = list(KINDS)[: len(KINDS) if memory else 3]
@@ -219,16 +272,18 @@ def grammar(min_intron: int = SHORTEST_INTRON, *, memory: bool = False) -> Gramm
 
     graph = Graph(
         tuple(states),
-        tuple(_edges(kinds, chain)),
+        tuple(_edges(kinds, chain, cut_start=relaxed)),
         (*boundary("partial_start"), ("S", "start")),
         (*boundary("partial_end"), ("T", "end")),
     )
-    requirements = [_requirements(s, memory) for s in states]
+    requirements = [_requirements(s, memory, relaxed and at_ac) for s in states]
 
     def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float, axis: int = -1) -> Array:
         start, stop, donor, acceptor = (sites[..., i] for i in range(4))
         one, two, three, intron = (classes[..., i] for i in range(4))
         of = {"I": jnp.zeros_like(one), "1": one, "2": two, "3": three, "S": one + start, "T": three}
+        if relaxed and at_ac:
+            donor = donor + jnp.where((marks & AT_AC_DONOR_HERE) != 0, AT_AC_SCORE, 0)
         of |= {"C": intron, "N": intron, "M": intron, "D": intron + donor, "A": intron + acceptor}
         columns = []
         for state, required in zip(states, requirements, strict=True):
@@ -262,7 +317,7 @@ def grammar(min_intron: int = SHORTEST_INTRON, *, memory: bool = False) -> Gramm
         },
         class_groups=(0, 0, 0, 1),
         start_codons=EUKARYOTIC_STARTS,
-        marks=marks,
+        marks=partial(marks, at_ac=True) if at_ac else marks,
         emissions=emissions,
         groups={
             name: np.array([s in members for s in states], np.float32)
@@ -277,18 +332,18 @@ def grammar(min_intron: int = SHORTEST_INTRON, *, memory: bool = False) -> Gramm
         },
         whole=partial(_whole, begins=bits("S"), ends=bits("T"), coding=bits(coding), introns=bits(introns)),
         # minimum and memory hardly change what is likely, and cost ten times the states
-        for_posteriors=TRAINING if memory else None,
-        relaxed=_without_minimum(graph, min_intron, memory) if chain else None,
+        for_posteriors=grammar(relaxed=True, at_ac=at_ac) if memory else None,
+        relaxed=None if relaxed else _relaxation(graph, min_intron, memory=memory, at_ac=at_ac),
         completed=partial(_with_entries, chain) if chain else as_given,
     )
 
 
-def _without_minimum(graph: Graph, min_intron: int, memory: bool) -> Relaxation:
-    small = grammar(memory=memory)
+def _relaxation(graph: Graph, min_intron: int, *, memory: bool, at_ac: bool) -> Relaxation:
+    small = grammar(memory=memory, relaxed=True, at_ac=at_ac)
     return Relaxation(
         small,
         "I",
-        partial(_too_short, small.graph, min_intron),
+        partial(_impossible_introns, small.graph, min_intron),
         partial(_with_chains, small.graph, graph, min_intron - SHORTEST_INTRON),
     )
 
@@ -352,7 +407,7 @@ def _without(segments: list[tuple[int, int]], bases: int, *, front: bool) -> lis
 
 
 #: what training runs through
-TRAINING = grammar()
+TRAINING = grammar(relaxed=True)
 ANY = np.uint32((1 << len(TRAINING.graph.states)) - 1)
 
 
@@ -366,7 +421,8 @@ def lattice(length: int, chains: list[Segments], marks: NDArray[np.uint16]) -> t
 
     Returns:
         [length] bit sets over the states, and the indices of the transcripts that the grammar cannot represent
-        (overlaps, no base between two genes, unusual splice sites, a cut start or stop codon, introns too short);
+        (overlaps, no base between two genes, unusual splice sites, a cut stop codon or a start codon cut after its A,
+        introns too short);
         their bases allow anything.
     """
     index = TRAINING.graph.index
@@ -392,9 +448,11 @@ def _roles(chain: Segments, marks: NDArray[np.uint16]) -> NDArray[np.uint32] | N
     """Bit sets from the first to the last base of a transcript, None if the grammar cannot say it."""
     index = TRAINING.graph.index
     first, end = chain[0][0], chain[-1][1]
-    if sum(e - s for s, e in chain) % 3 or chain[0][1] - first < 3 or end - chain[-1][0] < 3:
+    if sum(e - s for s, e in chain) % 3 or chain[0][1] - first < 2 or end - chain[-1][0] < 3:
         return None
     if not marks[first] & START_HERE or not marks[end - 1] & STOP_ENDS_HERE:
+        return None
+    if chain[0][1] - first == 2 and not marks[chain[1][0]] & START_WITH_AT:
         return None
     roles = np.zeros(end - first, np.uint32)
     coding = 0

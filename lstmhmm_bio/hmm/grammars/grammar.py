@@ -117,19 +117,20 @@ class Grammar:
 @dataclass(frozen=True)
 class Relaxation:
     """A grammar without its constraints: a smaller one of which every path of the whole grammar is a path too, of the
-    same score. Where its best path breaks no constraint, it is the best path of the whole grammar.
+    same score. Where its best path breaks no constraint, it is the best of all that are in order. It may hold rare
+    things that the whole grammar, which is for where constraints are broken, lacks.
 
     Attributes:
         grammar: the smaller one.
         outside: the state of both between genes, with an edge to itself, in which paths may be cut apart.
-        broken: ([length] states of the smaller one) -> ascending (start, end) of where a path breaks a constraint,
-            none of which holds a base outside.
+        broken: ([length] states of the smaller one, [length] marks) -> ascending (start, end) of where a path breaks a
+            constraint, none of which holds a base outside.
         named: the same path in the states of the whole grammar; where it breaks a constraint it is none of that.
     """
 
     grammar: Grammar
     outside: str
-    broken: Callable[[NDArray[np.uint8]], Segments]
+    broken: Callable[[NDArray[np.uint8], NDArray[np.uint16]], Segments]
     named: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 

@@ -90,10 +90,10 @@ class Annotator:
         min_score: lowest score of a gene reported.
         alternative_starts: report the other likely start codons of each bacterial gene.
         coding: give the probability that each base is coding.
-        at_ac_introns: look for introns from AT to AC, too.
+        at_ac_introns: whether to look for introns from AT to AC, too (default: as the model's card says).
 
     Raises:
-        UsageError: AT-AC introns, and a model without introns.
+        UsageError: `at_ac_introns`, and a model without introns.
     """
 
     def __init__(
@@ -105,9 +105,9 @@ class Annotator:
         min_score: float = 0.0,
         alternative_starts: bool = False,
         coding: bool = False,
-        at_ac_introns: bool = False,
+        at_ac_introns: bool | None = None,
     ) -> None:
-        self.model = model = with_at_ac_introns(model) if at_ac_introns else model
+        self.model = model = model if at_ac_introns is None else with_at_ac_introns(model, wanted=at_ac_introns)
         self.min_length, self.min_score = min_length, min_score
         self.alternative_starts, self.coding = alternative_starts, coding
         self.code = GeneticCode.from_number(genetic_code or model.genetic_code, model.grammar.start_codons)

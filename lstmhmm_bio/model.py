@@ -139,8 +139,8 @@ def load_model(name: str = DEFAULT) -> Model:
     return Model(card["name"], config, grammar, params, Prior(Counts(**counts)), card)
 
 
-def with_at_ac_introns(model: Model) -> Model:
-    """The same model with introns from AT to AC, which are spliced by the minor spliceosome and rare.
+def with_at_ac_introns(model: Model, *, wanted: bool) -> Model:
+    """The same model with or without the rare introns from AT to AC.
 
     Raises:
         UsageError: the model knows no introns.
@@ -148,8 +148,9 @@ def with_at_ac_introns(model: Model) -> Model:
     from .hmm.grammars import decoding_grammar
 
     if model.grammar.kind != "eukaryote":
-        raise UsageError(f"the model {model.name} has no introns; leave out --at-ac-introns")
-    return replace(model, grammar=decoding_grammar(model.grammar.kind, model.card["grammar"], at_ac=True))
+        raise UsageError(f"the model {model.name} has no introns; leave --at-ac-introns out")
+    settings = model.card["grammar"] | {"at_ac_introns": wanted}
+    return replace(model, grammar=decoding_grammar(model.grammar.kind, settings))
 
 
 def read_weights(path: Path, card: dict[str, Any], number: int) -> dict[str, np.ndarray]:

@@ -123,7 +123,7 @@ def test_marks_by_strings(number: int) -> None:
 
 def test_marks_of_at_ac_introns_by_strings() -> None:
     rng = np.random.default_rng(3)
-    words = ["ATATCC", "ATATC", "TTAAC", "TTGAC", "TTCAC", "CAC", "TAC", "AAC", "C", "A", "GT", "N", "TTGGTCAGCA"]
+    words = ["ATATCCTT", "ATATCC", "TTAAC", "TTGAC", "TTCAC", "CAC", "TAC", "AAC", "C", "A", "GT", "N", "TTGGTCAGCA"]
     found = set()
     for _ in range(40):
         text = "".join(rng.choice(words, 40))
@@ -137,7 +137,7 @@ def test_marks_of_at_ac_introns_by_strings() -> None:
                 # the branch site begins at most so many bases before the end, and ends before the last three
                 intron = text[max(t + 1 - eukaryote.BRANCH, 0) : t + 1]
                 acceptor = re.search("TT[AG]AC.*[CT]AC$", intron) is not None
-                expected = (text[t : t + 6] == "ATATCC") + 2 * acceptor
+                expected = (text[t : t + 8] == "ATATCCTT") + 2 * acceptor
                 assert marks[t] >> 11 == expected, (intron, t)
                 found.add(int(expected))
     assert found == {0, 1, 2}
@@ -400,13 +400,13 @@ def test_an_intron_that_runs_off_the_record_breaks_nothing() -> None:
 
 def test_what_an_at_ac_intron_costs() -> None:
     assert WITH_AT_AC.relaxed
-    codes = encode("CCATATCCGTCC")
-    classes, sites = np.zeros((12, 4), np.float32), np.full((12, 4), 2, np.float32)
+    codes = encode("CCATATCCTTCCGTCC")
+    classes, sites = np.zeros((16, 4), np.float32), np.full((16, 4), 2, np.float32)
     e = emissions_of(WITH_AT_AC.relaxed.grammar, codes, classes, sites)
     donor = WITH_AT_AC.relaxed.grammar.graph.index["D0"]
     assert e[2, donor] == 2 + eukaryote.AT_AC_SCORE
-    assert e[8, donor] == 2
-    assert (np.delete(e[:, donor], [2, 8]) <= 0.99 * NEG).all()
+    assert e[12, donor] == 2
+    assert (np.delete(e[:, donor], [2, 12]) <= 0.99 * NEG).all()
     assert emissions_of(WITH_AT_AC, codes, classes, sites)[2, WITH_AT_AC.graph.index["D0"]] <= 0.99 * NEG
 
 

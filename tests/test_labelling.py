@@ -19,7 +19,7 @@ from lstmhmm_bio.hmm.grammars import bacteria, eukaryote
 from lstmhmm_bio.hmm.grammars.grammar import Segments
 from lstmhmm_bio.sequence import GeneticCode, decode, encode, reverse_complement
 from lstmhmm_bio.training.dataset import LabeledGenome
-from lstmhmm_bio.training.labelling import load_genome
+from lstmhmm_bio.training.labelling import AT_AC, load_genome
 
 
 class Genome:
@@ -60,6 +60,17 @@ def own(segments: Segments, length: int) -> Segments:
 
 def reasons(genome: LabeledGenome) -> dict[str, int]:
     return {why: n for why, n in genome.unrepresentable.items() if n}
+
+
+@pytest.mark.parametrize(("intron", "why"), [("ATATCCTTCCTTAACCCCCCCCAC", AT_AC), ("ATATCCAC", "not in the grammar")])
+@pytest.mark.parametrize("strand", "+-")
+def test_genes_with_at_ac_introns_are_told_apart(tmp_path: Path, intron: str, why: str, strand: str) -> None:
+    g = Genome()
+    g.annotate("a", "a1", g.add(["ATGGCC", "GCCTAA"], [intron], strand), strand)
+    g.annotate("b", "b1", g.add(["ATGGCC", "GCCTAA"], ["GTCCCAG"], strand), strand)
+    found = g.load(tmp_path, "eukaryote")
+    assert found.genes == 1
+    assert reasons(found) == {why: 1}
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from lstmhmm_bio.training.dataset import (
     pack,
     unpack,
 )
-from lstmhmm_bio.training.labelling import NEAR, Doubtful, load_genome
+from lstmhmm_bio.training.labelling import AT_AC, NEAR, Doubtful, load_genome
 from lstmhmm_bio.training.loop import CHECKPOINT, Inputs, Progress, TrainingConfig, init_state, train, train_step
 from lstmhmm_bio.training.losses import framewise, sequence_discriminative, sitewise
 from lstmhmm_bio.training.sheet import SheetRow, read_sheet
@@ -655,8 +655,10 @@ def test_the_shortest_intron_of_a_model(spliced_genome: LabeledGenome) -> None:
     assert settings(20, *[30] * 1500) == {"min_intron": 30}
     assert settings(90, 100) == {"min_intron": eukaryote.LONGEST_MINIMUM}
     assert settings() == {"min_intron": eukaryote.SHORTEST_INTRON}
+    with_at_ac = replace(spliced_genome, introns=(30,), unrepresentable={AT_AC: 1})
+    assert _grammar_settings("eukaryote", [with_at_ac]) == {"min_intron": 30, "at_ac_introns": True}
     assert _grammar_settings("bacteria", [spliced_genome]) == {}
-    for found in (settings(90), settings()):
+    for found in (settings(90), settings(), settings(90) | {"at_ac_introns": True}):
         assert decoding_grammar("eukaryote", found).kind == "eukaryote"
 
 

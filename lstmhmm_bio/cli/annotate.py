@@ -52,9 +52,10 @@ if TYPE_CHECKING:
 )
 @option(
     "Model",
-    "--at-ac-introns",
-    is_flag=True,
-    help="Look for the rare introns from ATATCC to AC, too. For models with introns.",
+    "--at-ac-introns/--no-at-ac-introns",
+    default=None,
+    show_default="as the model was trained",
+    help="Look for the rare introns from ATATCCTT to AC, too. For models with introns.",
 )
 @option(
     "Input",
@@ -133,7 +134,7 @@ def annotate(
     reference: str | None,
     circular: bool,
     evidence: tuple[str, ...],
-    at_ac_introns: bool,
+    at_ac_introns: bool | None,
     profiles: str | None,
     profile_evalue: float | None,
     output: str | None,

@@ -40,6 +40,8 @@ Doubtful = Callable[[Record], Sequence[tuple[int, int]]]
 NEAR = 60
 #: bit set of the state outside genes, the first of every gene grammar
 OUTSIDE = 1
+#: the reason that transcripts are left out for which models are to look for such introns
+AT_AC = "with AT-AC introns"
 
 
 def load_genome(
@@ -194,13 +196,14 @@ def _eukaryotic_labels(own: Codes, inside: list[tuple[Transcript, Segments]], co
             why.update([reason] if reason else [])
         else:
             good.setdefault(t.gene, []).append((t, segments))
-    marks = eukaryote.marks(own, CodeMasks.of(code))
+    marks = eukaryote.marks(own, CodeMasks.of(code), at_ac=True)
     chosen = []
     for isoforms in good.values():
         isoforms.sort(key=lambda pair: (-pair[0].length, pair[1]))
         chosen.append(isoforms[0][1])
     allowed, left_out = eukaryote.lattice(len(own), chosen, marks)
-    why["not in the grammar"] += len(left_out)
+    for i in left_out:
+        why[AT_AC if eukaryote.has_at_ac_intron(chosen[i], marks) else "not in the grammar"] += 1
     for isoforms in good.values():
         for _, other in isoforms[1:]:
             _open_where_different(allowed, isoforms[0][1], other)

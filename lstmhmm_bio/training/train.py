@@ -21,7 +21,7 @@ from ..model import Model, load_model, save_model
 from ..nn.network import NetworkConfig
 from .dataset import Batch, LabeledGenome, WindowSampler
 from .held_out import held_out_scores
-from .labelling import Doubtful, load_genome
+from .labelling import AT_AC, Doubtful, load_genome
 from .loop import TrainingConfig, train
 from .run import Run, check_sizes
 from .sheet import SheetRow
@@ -123,12 +123,17 @@ def fit(
 
 
 def _grammar_settings(kind: str, genomes: list[LabeledGenome]) -> dict[str, Any]:
-    """What the grammar of the finished model learns from the labels: the shortest intron but one in a thousand."""
+    """What the grammar of the finished model learns from the labels: the shortest intron but one in a thousand, and
+    whether there are AT-AC introns.
+    """
     if kind != "eukaryote":
         return {}
     introns = np.sort(np.concatenate([np.array(g.introns, int) for g in genomes]))
     shortest = int(introns[len(introns) // 1000]) if len(introns) else eukaryote.SHORTEST_INTRON
-    return {"min_intron": min(shortest, eukaryote.LONGEST_MINIMUM)}
+    settings: dict[str, Any] = {"min_intron": min(shortest, eukaryote.LONGEST_MINIMUM)}
+    if any(genome.unrepresentable.get(AT_AC) for genome in genomes):
+        settings["at_ac_introns"] = True
+    return settings
 
 
 def _entry(genome: LabeledGenome) -> dict[str, Any]:

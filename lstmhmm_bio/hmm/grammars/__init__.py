@@ -20,14 +20,13 @@ def training_grammar(kind: str) -> Grammar:
     return {"bacteria": bacteria.GRAMMAR, "eukaryote": eukaryote.TRAINING}[kind]
 
 
-def decoding_grammar(kind: str, settings: Mapping[str, Any], *, at_ac: bool = False) -> Grammar:
+def decoding_grammar(kind: str, settings: Mapping[str, Any]) -> Grammar:
     """The grammar that a model decodes with; its weights have the names of the training grammar's.
 
     Args:
         kind: as for `training_grammar`.
-        settings: the model card's table `grammar`: of eukaryotes `min_intron`, bases of the shortest intron; of
-            "labels" all of `labels.Labels`.
-        at_ac: of eukaryotes, with AT-AC introns.
+        settings: the model card's table `grammar`: of eukaryotes `min_intron`, bases of the shortest intron, and
+            whether there are `at_ac_introns`; of "labels" all of `labels.Labels`.
 
     Raises:
         KeyError: no such kind.
@@ -36,5 +35,6 @@ def decoding_grammar(kind: str, settings: Mapping[str, Any], *, at_ac: bool = Fa
     if kind == "labels":
         return labels.decoding_grammar(labels.Labels.from_table(settings))
     if kind == "eukaryote":
+        at_ac = bool(settings.get("at_ac_introns", False))
         return eukaryote.grammar(int(settings["min_intron"]), memory=True, at_ac=at_ac)
     return training_grammar(kind)

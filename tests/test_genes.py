@@ -97,6 +97,8 @@ TWO_INTRONS = joined(["ATGGCCG", "CC", "GCCTAA"], ["GTCCCAG", "GTCCCCAG"])
 NAMES = "I I S 2s 3 1 2 3 1 D1 C1.0 C1.1 M1 M1 M1 A1 2 3 D0 C0.0 C0.1 N0 N0 N0 N0 A0 1 2 3 1 2 T I I I"
 STOP_CUT = joined(["ATGGCCT", "AA"], ["GTCCCAG"])
 STOP_CUT_NAMES = "I I S 2s 3 1 2 3 1 D1t C1t.0 C1t.1 N1t N1t N1t A1t 2t Tt I I I"
+START_CUT = joined(["AT", "GGCCTAA"], ["GTCCCAG"])
+START_CUT_NAMES = "I I S 2s D2 C2.0 C2.1 N2 N2 N2 A2 3 1 2 3 1 2 T I I I"
 #: name -> text, states, CDS segments, has start and stop, groups and places of the two ends of every exon
 CASES = {
     "whole": (
@@ -123,6 +125,10 @@ CASES = {
     "with a cut stop codon": (
         *(STOP_CUT[0], STOP_CUT_NAMES, STOP_CUT[1], (True, True)),
         [("start", 2), ("donor", 9), ("acceptor", 15), ("coding", 17)],
+    ),
+    "with a cut start codon": (
+        *(START_CUT[0], START_CUT_NAMES, START_CUT[1], (True, True)),
+        [("start", 2), ("donor", 4), ("acceptor", 10), ("stop", 17)],
     ),
 }
 

@@ -13,8 +13,17 @@ from safetensors.numpy import load_file, save
 from tiny import random_model
 
 from lstmhmm_bio import model as models
-from lstmhmm_bio.errors import ModelError
-from lstmhmm_bio.model import Model, bundled_models, find_card, load_model, read_card, save_model
+from lstmhmm_bio.errors import ModelError, UsageError
+from lstmhmm_bio.hmm.grammars import decoding_grammar
+from lstmhmm_bio.model import (
+    Model,
+    bundled_models,
+    find_card,
+    load_model,
+    read_card,
+    save_model,
+    with_at_ac_introns,
+)
 
 
 @pytest.fixture(scope="module", params=["bacteria", "eukaryote"])
@@ -177,3 +186,14 @@ def test_a_grammar_with_introns_says_how_short_they_may_be(settings: dict[str, o
     card = save_model(random_model(1, "eukaryote"), tmp_path)
     rewrite(card, grammar=settings)
     refused(card, "do not fit together", "min_intron" if settings.get("min_intron") != "many" else "many")
+
+
+def test_at_ac_introns_are_a_setting_of_the_grammar() -> None:
+    model = load_model("eudicots")
+    assert model.card["grammar"]["at_ac_introns"]
+    without = with_at_ac_introns(model, wanted=False)
+    assert without.grammar is decoding_grammar("eukaryote", {"min_intron": model.card["grammar"]["min_intron"]})
+    assert without.grammar is not model.grammar
+    assert with_at_ac_introns(without, wanted=True).grammar is model.grammar
+    with pytest.raises(UsageError, match="bacteria has no introns"):
+        with_at_ac_introns(load_model("bacteria"), wanted=True)

@@ -27,6 +27,7 @@ from .hmm.recursions import forward
 from .hmm.segmented import joined, segment_paths, spans_of
 from .hmm.viterbi import UNITS, ViterbiDecoder, to_fixed_scores, viterbi
 from .nn.network import CodeMasks
+from .programs import kept
 from .runtime import call_devices
 from .scoring import Tracks
 from .sequence import GeneticCode, reverse_complement
@@ -141,7 +142,9 @@ def _emissions_of(grammar: Grammar, strands: _Strands, axis: int = -1) -> jax.Ar
     return grammar.emissions(strands.classes * scale, strands.sites * scale, strands.marks, impossible=NEG, axis=axis)
 
 
-_emissions = jax.jit(_emissions_of, static_argnums=0)
+@kept(0)
+def _emissions(grammar: Grammar, strands: _Strands) -> jax.Array:
+    return _emissions_of(grammar, strands)
 
 
 def _by_position(strands: _Strands) -> _Strands:
@@ -282,7 +285,7 @@ def log_partitions(
     return np.array(out)
 
 
-_log_partition = jax.jit(forward, static_argnums=0)
+_log_partition = kept(0)(forward)
 
 
 def _side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
@@ -358,7 +361,7 @@ class _SegmentedPath:
         return np.stack(found)
 
 
-@partial(jax.jit, static_argnums=(0, 6))
+@kept(0, 6)
 def _paths(
     grammar: Grammar,
     fixed: Scores,
@@ -412,7 +415,7 @@ def _posteriors(
     return np.asarray(_grouped_posteriors(grammar, weights.posteriors, strands, lengths))
 
 
-@partial(jax.jit, static_argnums=0)
+@kept(0)
 def _grouped_posteriors(grammar: Grammar, scores: Scores, strands: _Strands, lengths: jax.Array) -> jax.Array:
     groups = np.stack(list(grammar.groups.values())) > 0
     emissions, positions = partial(_emissions_at, grammar), _by_position(strands)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: threads that `configure` was given
 _threads: int | None = None
+#: the folder of the programs that are kept, if it was told to
+_programs: Path | None = None
 
 
 def available_cores() -> int:
@@ -44,7 +46,7 @@ def configure(threads: int = 0, device: str = "auto", *, cache: bool = True) -> 
     Raises:
         UsageError: a GPU is wanted and there is none that JAX can use.
     """
-    global _threads
+    global _threads, _programs
     _threads = threads or available_cores()
     _keep_memory()
     if "jax" not in sys.modules:
@@ -61,10 +63,12 @@ def configure(threads: int = 0, device: str = "auto", *, cache: bool = True) -> 
     with _signals_wait():
         import jax
 
+    _programs = None
     if cache:
         folder = os.environ.get("LSTMHMM_CACHE") or (
             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lstmhmm"
         )
+        _programs = Path(folder) / "programs"
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
@@ -73,6 +77,11 @@ def configure(threads: int = 0, device: str = "auto", *, cache: bool = True) -> 
             jax.devices("gpu")
         except RuntimeError:
             raise UsageError("--device gpu: JAX finds no GPU; install jax[cuda12] or use --device cpu") from None
+
+
+def program_folder() -> Path | None:
+    """Where traced programs are kept between runs (see `programs`); None if they are not."""
+    return _programs
 
 
 @contextmanager

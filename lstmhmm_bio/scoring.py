@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +23,7 @@ from .hmm.viterbi import UNITS
 from .model import Model
 from .nn.hybrid import HybridParams, score_windows
 from .nn.network import CodeMasks, NetworkConfig
+from .programs import kept
 from .runtime import call_devices
 from .sequence import GeneticCode
 from .windows import CALL, Window, cut, windows_of
@@ -58,7 +58,7 @@ class Tracks:
         return list(map(Tracks, column(config.classes), column(config.site_columns)))
 
 
-@partial(jax.jit, static_argnames=("config", "grammar"))
+@kept(4, 5)
 def _score(
     params: HybridParams, codes: jax.Array, tables: Tables, code: CodeMasks, config: NetworkConfig, grammar: Grammar
 ) -> tuple[jax.Array, jax.Array]:

@@ -22,6 +22,7 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 
+from ..programs import kept
 from .graph import NEG, Graph, Scores
 from .kernels import FLOOR, Kernel, PointerLayout, kernel_of, padded_arcs
 
@@ -163,7 +164,7 @@ def trace(
     return lax.scan(step, state, (words, times), reverse=True)
 
 
-@partial(jax.jit, static_argnums=0)
+@kept(0)
 def _decode(graph: Graph, fixed: Scores, emissions: jax.Array, lengths: jax.Array) -> tuple[_Carry, jax.Array]:
     last, words = _advance(kernel_of(graph), fixed, _start(graph, len(emissions)), emissions, lengths)
     state, score = _close(fixed, last)

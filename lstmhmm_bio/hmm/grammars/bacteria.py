@@ -266,6 +266,7 @@ def _groups(**members: Callable[[str], bool]) -> dict[str, NDArray[np.float32]]:
 
 GRAMMAR = Grammar(
     kind="bacteria",
+    name="bacteria",
     graph=GRAPH,
     initial_weights=INITIAL_WEIGHTS,
     class_bits=np.array(

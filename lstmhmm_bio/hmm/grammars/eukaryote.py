@@ -309,6 +309,7 @@ def _grammar(min_intron: int, memory: bool, relaxed: bool, at_ac: bool) -> Gramm
 
     return Grammar(
         kind="eukaryote",
+        name=f"eukaryote {min_intron} memory={memory} relaxed={relaxed} at_ac={at_ac}",
         graph=graph,
         initial_weights=INITIAL_WEIGHTS,
         class_bits=np.array(

@@ -44,12 +44,13 @@ def as_given(transitions: Transitions) -> Transitions:
     return transitions
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Grammar:
     """A state graph with its reading of network and sequence; hashable by identity, a static argument of `jax.jit`.
 
     Attributes:
         kind: name, also in model cards.
+        name: what tells it from every other grammar.
         graph: the states and their transitions.
         initial_weights: transition weight by name before training.
         class_bits: [classes] bit sets over the states in which a base belongs to each class.
@@ -71,6 +72,7 @@ class Grammar:
     """
 
     kind: str
+    name: str
     graph: Graph
     initial_weights: Mapping[str, float]
     class_bits: NDArray[np.int32]
@@ -87,6 +89,9 @@ class Grammar:
     unknown_base: float = 0.0
     completed: Callable[[Transitions], Transitions] = as_given
     label_bits: NDArray[np.int32] | None = None
+
+    def __repr__(self) -> str:
+        return f"Grammar({self.name})"
 
     @property
     def bits(self) -> NDArray[np.int32]:

@@ -242,6 +242,7 @@ def _grammar(labels: Labels, lengths: Sequence[int], for_posteriors: Grammar | N
     members = np.eye(len(chains), dtype=np.float32)[label_of_state]
     return Grammar(
         kind="labels",
+        name=f"labels {lengths} {labels}",
         graph=graph,
         initial_weights={"stay": 0.0, **{f"{a}>{b}": _CHANGE for a, b in labels.changes}},
         class_bits=bits,

@@ -25,7 +25,6 @@ from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -36,6 +35,7 @@ from .calibration import HEXAMER_PRIOR_COUNT, HEXAMERS, Prior, gc_of
 from .depth import Depth
 from .features import Record
 from .hash_sample import Piece, sample_by_hash
+from .programs import kept
 from .sequence import UNKNOWN, Codes, base_counts
 
 #: longest block that is judged as one; windows are sums over blocks
@@ -127,7 +127,13 @@ class _Totals(NamedTuple):
     codon_bank: Array
 
 
-@partial(jax.jit, static_argnames="keep_all")
+@kept()
+def _banks(words: Array, codons: Array) -> tuple[Array, Array]:
+    """Models of frequencies [genomes, 4096] of hexamers and of in-frame ones."""
+    return composition.markov(words * BANK_COUNT), composition.codons(codons * BANK_COUNT)
+
+
+@kept(6)
 def _judge(
     totals: _Totals, blocks: _Blocks, first: Array, last: Array, spans: Array, apart: Array, keep_all: bool
 ) -> tuple[Array, Array]:
@@ -226,8 +232,7 @@ class Detector:
         self.prior, self.window, self.step, self.whole = prior, window, step or window, whole
         self.block = -(-window // -(-window // BLOCK))  # equal parts of a window
         self._frames, self._depth = frames, depth
-        self._word_bank = composition.markov(jnp.asarray(prior.frequencies.background) * BANK_COUNT)
-        self._codon_bank = composition.codons(jnp.asarray(prior.frequencies.coding) * BANK_COUNT)
+        self._word_bank, self._codon_bank = _banks(prior.frequencies.background, prior.frequencies.coding)
         self._apart = -(-APART // self.block)
         self._spans = (0,) if whole else tuple(round(span / self.block) for span in SPANS)
         self._halo = 0 if whole else max(self._apart, *self._spans)
@@ -352,7 +357,7 @@ class Detector:
             None if without_genes else padded([p.codons for p in parts]),
             padded([p.taught for p in parts]),
         )
-        bits, entropy = _judge(totals, blocks, first, last, np.array(spans), np.int32(apart), keep_all=self.whole)
+        bits, entropy = _judge(totals, blocks, first, last, np.array(spans), np.int32(apart), self.whole)
         return np.asarray(bits), np.asarray(entropy)
 
     def _windows(self, done: _Pending, genome: GenomeModel) -> WindowScores:

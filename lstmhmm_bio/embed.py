@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -27,6 +26,7 @@ from .features import Record
 from .metagenome import AnyCalibration, tables_by_record
 from .model import Model
 from .nn.network import CodeMasks, NetworkConfig, NetworkParams, encode, signals
+from .programs import kept
 from .runtime import call_devices
 from .sequence import GeneticCode
 from .windows import CALL, Window, cut, windows_of
@@ -49,7 +49,7 @@ class Chunk(NamedTuple):
     features: NDArray[np.floating]
 
 
-@partial(jax.jit, static_argnames="config")
+@kept(4)
 def _encode(
     params: NetworkParams, codes: jax.Array, tables: Tables, code: CodeMasks, config: NetworkConfig
 ) -> jax.Array:

@@ -114,7 +114,7 @@ def posteriors_blockwise(
     for i in range(blocks):
         entries.append(entry)
         entry = _filter_once(graph, scores, entry, block(i), lengths)
-    at_end, log_z = close(scores, entry, lengths)
+    at_end, log_z = _close(scores, entry, lengths)
 
     def backwards(at_end: jax.Array) -> Iterator[tuple[int, jax.Array]]:
         for i in reversed(range(blocks)):
@@ -122,6 +122,11 @@ def posteriors_blockwise(
             yield i, posteriors
 
     return log_z, backwards(at_end)
+
+
+@jax.jit
+def _close(scores: Scores, last: Filtered, lengths: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return close(scores, last, lengths)
 
 
 @partial(jax.jit, static_argnums=0)

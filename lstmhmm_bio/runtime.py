@@ -70,7 +70,7 @@ def configure(threads: int = 0, device: str = "auto", *, cache: bool = True) -> 
         )
         _programs = Path(folder) / "programs"
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
     if device == "gpu":
         try:

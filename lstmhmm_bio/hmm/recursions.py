@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import export, lax
 from jax.scipy.special import logsumexp
 
+from ..programs import kept
 from .graph import Graph, Scores
 from .kernels import Kernel, kernel_of
 
@@ -44,6 +45,10 @@ class Filtered(NamedTuple):
     offset: jax.Array
     compensation: jax.Array
     position: jax.Array
+
+
+# programs that are kept give it back
+export.register_namedtuple_serialization(Filtered, serialized_name="lstmhmm.recursions.Filtered")
 
 
 def start(graph: Graph, batch: int) -> Filtered:
@@ -124,17 +129,17 @@ def posteriors_blockwise(
     return log_z, backwards(at_end)
 
 
-@jax.jit
+@kept()
 def _close(scores: Scores, last: Filtered, lengths: jax.Array) -> tuple[jax.Array, jax.Array]:
     return close(scores, last, lengths)
 
 
-@partial(jax.jit, static_argnums=0)
+@kept(0)
 def _filter_once(graph: Graph, scores: Scores, entry: Filtered, emissions: jax.Array, lengths: jax.Array) -> Filtered:
     return filter_block(kernel_of(graph), scores, entry, time_major(emissions), lengths, keep=False)[0]
 
 
-@partial(jax.jit, static_argnums=0)
+@kept(0)
 def _filter_and_smooth(
     graph: Graph,
     scores: Scores,

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import export, lax
 from numpy.typing import NDArray
 
 from ..programs import kept
@@ -83,6 +82,10 @@ class Progress(NamedTuple):
     high: jax.Array
     low: jax.Array
     position: jax.Array
+
+
+# programs that are kept give it back
+export.register_namedtuple_serialization(Progress, serialized_name="lstmhmm.viterbi.Progress")
 
 
 def _start(graph: Graph, batch: int) -> Progress:
@@ -172,7 +175,7 @@ def _decode(graph: Graph, fixed: Scores, emissions: jax.Array, lengths: jax.Arra
     return score, path.T
 
 
-@partial(jax.jit, static_argnums=0)
+@kept(0)
 def _advance_block(
     graph: Graph, fixed: Scores, entry: Progress, emissions: jax.Array, length: jax.Array
 ) -> tuple[Progress, jax.Array]:
@@ -181,12 +184,12 @@ def _advance_block(
     return last._replace(position=entry.position + length), words
 
 
-@partial(jax.jit, static_argnums=0)
+@kept(0)
 def _trace_block(graph: Graph, words: jax.Array, state: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array]:
     return trace(graph, words, state, jnp.int32(0), length)
 
 
-@partial(jax.jit, static_argnums=0)
+@kept(0)
 def _ancestors(graph: Graph, words: jax.Array, length: jax.Array) -> jax.Array:
     """For each state at the end of a block, the state before the block that its best path comes from
     [states, batch].

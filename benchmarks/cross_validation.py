@@ -36,8 +36,8 @@ FILES = ("genome.fa.gz", "annotation.gff3.gz")
 REPORT = """# Introns of Saccharomyces cerevisiae
 
 Written by `python benchmarks/cross_validation.py`: cross-validation over the training chromosomes. Each half of them
-was annotated by a model that had seen neither these nor the same chromosomes of *S. paradoxus*; it is smaller than
-`yeasts` and was trained from random weights on the rest (recipe `yeasts-fold`). Precision and sensitivity of introns
+was annotated by a model that had seen neither these nor the same chromosomes of *S. paradoxus*; it is the
+first of the four stages of `yeasts`, on the rest (recipe `yeasts-fold`). Precision and sensitivity of introns
 with both ends right, F1 of exons and genes, in percent.
 
 {table}"""

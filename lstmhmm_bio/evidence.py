@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .features import Record
-from .hmm.grammars import eukaryote
+from .hmm.grammars import eukaryote_marks
 from .hmm.viterbi import UNITS
 from .nn.network import CodeMasks
 from .scoring import Tracks
@@ -275,8 +275,8 @@ def _ratios(
     for record in records:
         known = IntronEvidence({record.id: Counter(introns.get(record.id, ()))}, 0.0)
         annotated, seen = (e.sites(record.id, len(record)) for e in (known, evidence))
-        marks = np.stack([eukaryote.marks(c, masks) for c in (record.codes, reverse_complement(record.codes))])
-        for kind, mark in (("donor", eukaryote.DONOR_HERE), ("acceptor", eukaryote.ACCEPTOR_ENDS_HERE)):
+        marks = np.stack([eukaryote_marks.marks(c, masks) for c in (record.codes, reverse_complement(record.codes))])
+        for kind, mark in (("donor", eukaryote_marks.DONOR_HERE), ("acceptor", eukaryote_marks.ACCEPTOR_ENDS_HERE)):
             classes, candidate = support_class(seen[kind]), (marks & mark) != 0
             right = annotated[kind] > 0
             true[kind] += np.bincount(classes[candidate & right], minlength=len(SUPPORT))

@@ -12,7 +12,7 @@ from lstmhmm_bio.calibration import Counts
 from lstmhmm_bio.decoding import Decoded, Weights, decode_records
 from lstmhmm_bio.features import Gene, Record
 from lstmhmm_bio.genes import genes_of
-from lstmhmm_bio.hmm.grammars import bacteria, eukaryote
+from lstmhmm_bio.hmm.grammars import bacteria, eukaryote, eukaryote_marks
 from lstmhmm_bio.hmm.grammars.grammar import Grammar
 from lstmhmm_bio.hmm.graph import NEG
 from lstmhmm_bio.hmm.recursions import forward_backward
@@ -162,7 +162,7 @@ def test_posteriors_of_a_grammar_with_memory_are_those_of_the_smaller_one(monkey
     weights = Weights.of(grammar, transitions)
     (found,) = decode_records([record], [Tracks(classes, sites)], code, grammar, weights)
     strands = (record.codes, reverse_complement(record.codes))
-    marks = np.stack([eukaryote.marks(c, CodeMasks.of(code)) for c in strands])
+    marks = np.stack([eukaryote_marks.marks(c, CodeMasks.of(code)) for c in strands])
 
     def emissions(of: Grammar) -> np.ndarray:
         inputs = (jnp.asarray(x) * jnp.float32(1 / UNITS) for x in (classes, sites))

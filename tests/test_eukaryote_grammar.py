@@ -12,16 +12,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tiny import random_codes
 
-from lstmhmm_bio.hmm.grammars import eukaryote
+from lstmhmm_bio.hmm.grammars import eukaryote, eukaryote_marks
 from lstmhmm_bio.hmm.grammars.eukaryote import (
-    ANY,
     INITIAL_WEIGHTS,
     LONGEST_MINIMUM,
     TRAINING,
     grammar,
-    lattice,
     transcripts,
 )
+from lstmhmm_bio.hmm.grammars.eukaryote_labels import ANY, lattice
 from lstmhmm_bio.hmm.grammars.grammar import Grammar, Segments
 from lstmhmm_bio.hmm.graph import NEG
 from lstmhmm_bio.hmm.viterbi import MAX_STATES, viterbi
@@ -96,9 +95,9 @@ def test_marks_by_strings(number: int) -> None:
     stops = {1: STOPS, 6: ("TGA",), 22: ("TCA", "TAA", "TGA")}[number]
     for length in (1, 2, 3, 400):
         rows = np.stack([random_codes(np.random.default_rng([number, r]), length, unknown=0.05) for r in range(2)])
-        found = eukaryote.marks(rows, code)
+        found = eukaryote_marks.marks(rows, code)
         assert found.dtype == np.uint16
-        np.testing.assert_array_equal(eukaryote.marks(rows[0], code), found[0])
+        np.testing.assert_array_equal(eukaryote_marks.marks(rows[0], code), found[0])
         for text, row in zip(map(decode, rows), found, strict=True):
             for t in range(length):
                 here, ends = text[t : t + 3], text[max(t - 2, 0) : t + 1]
@@ -118,7 +117,7 @@ def test_marks_by_strings(number: int) -> None:
                 assert [bool(row[t] >> i & 1) for i in range(11)] == expected, (text[max(t - 2, 0) : t + 3], t)
                 assert row[t] < 1 << 11
         if length in (1, 400):
-            np.testing.assert_array_equal(np.asarray(eukaryote.marks(jnp.asarray(rows), code)), found)
+            np.testing.assert_array_equal(np.asarray(eukaryote_marks.marks(jnp.asarray(rows), code)), found)
 
 
 def test_marks_of_at_ac_introns_by_strings() -> None:
@@ -127,15 +126,15 @@ def test_marks_of_at_ac_introns_by_strings() -> None:
     found = set()
     for _ in range(40):
         text = "".join(rng.choice(words, 40))
-        plain = eukaryote.marks(encode(text), CODE)
+        plain = eukaryote_marks.marks(encode(text), CODE)
         for marks in (
-            eukaryote.marks(encode(text), CODE, at_ac=True),
-            np.asarray(eukaryote.marks(jnp.asarray(encode(text)), CODE, at_ac=True)),
+            eukaryote_marks.marks(encode(text), CODE, at_ac=True),
+            np.asarray(eukaryote_marks.marks(jnp.asarray(encode(text)), CODE, at_ac=True)),
         ):
             np.testing.assert_array_equal(marks & ((1 << 11) - 1), plain)
             for t in range(len(text)):
                 # the branch site begins at most so many bases before the end, and ends before the last three
-                intron = text[max(t + 1 - eukaryote.BRANCH, 0) : t + 1]
+                intron = text[max(t + 1 - eukaryote_marks.BRANCH, 0) : t + 1]
                 acceptor = re.search("TT[AG]AC.*[CT]AC$", intron) is not None
                 expected = (text[t : t + 8] == "ATATCCTT") + 2 * acceptor
                 assert marks[t] >> 11 == expected, (intron, t)
@@ -150,7 +149,7 @@ def test_emissions_by_the_letters_of_each_state(memory: bool) -> None:
     text, decoding = decode(codes), grammar(5, memory=memory)
     classes, sites = (rng.normal(size=(len(text), 4)).astype(np.float32) for _ in range(2))
     found = decoding.emissions(
-        jnp.asarray(classes), jnp.asarray(sites), jnp.asarray(eukaryote.marks(codes, CODE)), impossible=NEG
+        jnp.asarray(classes), jnp.asarray(sites), jnp.asarray(eukaryote_marks.marks(codes, CODE)), impossible=NEG
     )
     assert found.shape == (len(text), len(decoding.graph.states))
     for i, state in enumerate(decoding.graph.states):
@@ -556,7 +555,7 @@ def path_through(text: str, roles: list[set[str]]) -> np.ndarray | None:
 def test_labels_say_the_genes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     text, chains = spliced_genes(rng, int(rng.integers(1, 4)))
-    marks = eukaryote.marks(encode(text), CODE)
+    marks = eukaryote_marks.marks(encode(text), CODE)
     allowed, left_out = lattice(len(text), [chains[i] for i in rng.permutation(len(chains))], marks)
     assert not left_out
     assert allowed.dtype == np.uint32
@@ -571,7 +570,7 @@ def test_labels_say_the_genes(seed: int) -> None:
 
 def test_whole_wants_certain_states_and_both_ends() -> None:
     text, (chain,) = spliced_genes(np.random.default_rng(4), 1)
-    allowed, _ = lattice(len(text), [chain], eukaryote.marks(encode(text), CODE))
+    allowed, _ = lattice(len(text), [chain], eukaryote_marks.marks(encode(text), CODE))
     middle = (chain[0][0] + chain[-1][1]) // 2
     for place in (chain[0][0], middle, chain[-1][1] - 1):
         unsure = allowed.copy()
@@ -602,7 +601,7 @@ LEFT_OUT = {
 def test_what_cannot_be_said_is_left_open(why: str) -> None:
     text, chain = joined(*LEFT_OUT[why])
     other, beside = joined(["ATGGCC", "GCCTAA"], [GOOD])
-    marks = eukaryote.marks(encode(text + other), CODE)
+    marks = eukaryote_marks.marks(encode(text + other), CODE)
     moved = tuple((s + len(text), e + len(text)) for s, e in beside)
     allowed, left_out = lattice(len(text + other), [moved, chain], marks)
     assert left_out == [1]
@@ -625,7 +624,7 @@ def test_genes_that_overlap_or_touch(gap: int) -> None:
     codes[14:17] = encode("TAA")
     if gap == -4:
         codes[13:17] = encode("ATGA")
-    marks = eukaryote.marks(codes, CODE)
+    marks = eukaryote_marks.marks(codes, CODE)
     allowed, left_out = lattice(len(text), chains, marks)
     assert left_out == ([] if gap > 0 else [1])
     assert path_through(decode(codes), names_of(allowed)) is not None

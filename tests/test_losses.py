@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import random_params
 
-from lstmhmm_bio.hmm.grammars import bacteria, eukaryote
+from lstmhmm_bio.hmm.grammars import bacteria, eukaryote, eukaryote_labels, eukaryote_marks
 from lstmhmm_bio.hmm.grammars.bacteria import ANY, GRAMMAR, GRAPH, INDEX, STATES
 from lstmhmm_bio.hmm.graph import NEG
 from lstmhmm_bio.nn.hybrid import Tracks
@@ -146,10 +146,10 @@ def test_framewise_by_numpy() -> None:
 
 
 SITES = {  # of the eukaryotic grammar, in order: mark, states that stand on it
-    "start": (eukaryote.START_HERE, {"S"}),
-    "stop": (eukaryote.STOP_ENDS_HERE, {"T"}),
-    "donor": (eukaryote.DONOR_HERE, {"D0", "D1", "D2"}),
-    "acceptor": (eukaryote.ACCEPTOR_ENDS_HERE, {"A0", "A1", "A2"}),
+    "start": (eukaryote_marks.START_HERE, {"S"}),
+    "stop": (eukaryote_marks.STOP_ENDS_HERE, {"T"}),
+    "donor": (eukaryote_marks.DONOR_HERE, {"D0", "D1", "D2"}),
+    "acceptor": (eukaryote_marks.ACCEPTOR_ENDS_HERE, {"A0", "A1", "A2"}),
 }
 
 
@@ -165,7 +165,7 @@ def test_sitewise_by_numpy() -> None:
     allowed |= np.where(rng.random((rows, time)) < 0.3, 1 << rng.integers(0, len(names), (rows, time)), 0).astype(
         np.uint32
     )
-    allowed[0, :20], allowed[1, :20], marks[1, :20] = eukaryote.ANY, 0, 0
+    allowed[0, :20], allowed[1, :20], marks[1, :20] = eukaryote_labels.ANY, 0, 0
     nothing = np.zeros((rows, time, 4), np.float32)
     expected = []
     for i, (mark, standing) in enumerate(SITES.values()):

@@ -117,6 +117,21 @@ def test_threads_trace_once(folder: Path) -> None:
     assert all((np.asarray(x) == [3.5, 10]).all() for x in found)
 
 
+def test_a_program_runs_on_every_device(folder: Path) -> None:
+    pair, times, x, name = ARGUMENTS
+    for _ in range(2):
+        program = traced([])
+        for device in jax.devices():
+            there, y = jax.device_put((pair, x), device)
+            found = program(there, times, y, name)[0]
+            assert found.devices() == {device}
+            np.testing.assert_array_equal(found, [3.5, 10])
+            with jax.default_device(device):
+                assert program(*ARGUMENTS)[0].devices() == {device}
+    assert len(jax.devices()) == 2
+    assert len(list(folder.iterdir())) == 1
+
+
 def test_static_arguments_have_to_say_what_they_are(folder: Path) -> None:
     with pytest.raises(TypeError, match="no description"):
         kept(0)(lambda thing, x: x)(object(), np.float32(1))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .. import calibration
 from ..errors import InputError
 from ..features import Gene, Record
-from ..hmm.grammars import bacteria, eukaryote
+from ..hmm.grammars import bacteria, eukaryote_labels, eukaryote_marks
 from ..hmm.grammars.grammar import Segments
 from ..nn.network import CodeMasks
 from ..sequence import EUKARYOTIC_STARTS, PROKARYOTIC_STARTS, Codes, GeneticCode, mirrored, reverse_complement
@@ -104,7 +104,7 @@ def load_genome(
 
 def _opened(allowed: NDArray[np.unsignedinteger], spans: Sequence[tuple[int, int]]) -> NDArray[np.unsignedinteger]:
     """Labels [2, length] that allow anything in some spans further than `NEAR` bases from genes of either strand."""
-    any_state = bacteria.ANY if allowed.dtype == np.uint16 else eukaryote.ANY
+    any_state = bacteria.ANY if allowed.dtype == np.uint16 else eukaryote_labels.ANY
     labelled = (allowed[0] != OUTSIDE) | (allowed[1, ::-1] != OUTSIDE)
     before = np.concatenate([[0], np.cumsum(labelled)])
     at = np.arange(len(labelled))
@@ -196,19 +196,19 @@ def _eukaryotic_labels(own: Codes, inside: list[tuple[Transcript, Segments]], co
             why.update([reason] if reason else [])
         else:
             good.setdefault(t.gene, []).append((t, segments))
-    marks = eukaryote.marks(own, CodeMasks.of(code), at_ac=True)
+    marks = eukaryote_marks.marks(own, CodeMasks.of(code), at_ac=True)
     chosen = []
     for isoforms in good.values():
         isoforms.sort(key=lambda pair: (-pair[0].length, pair[1]))
         chosen.append(isoforms[0][1])
-    allowed, left_out = eukaryote.lattice(len(own), chosen, marks)
+    allowed, left_out = eukaryote_labels.lattice(len(own), chosen, marks)
     for i in left_out:
-        why[AT_AC if eukaryote.has_at_ac_intron(chosen[i], marks) else "not in the grammar"] += 1
+        why[AT_AC if eukaryote_marks.has_at_ac_intron(chosen[i], marks) else "not in the grammar"] += 1
     for isoforms in good.values():
         for _, other in isoforms[1:]:
             _open_where_different(allowed, isoforms[0][1], other)
     for s, e in masked:
-        allowed[s:e] = eukaryote.ANY
+        allowed[s:e] = eukaryote_labels.ANY
     return allowed, [c for i, c in enumerate(chosen) if i not in set(left_out)], why
 
 
@@ -216,7 +216,7 @@ def _open_where_different(allowed: NDArray[np.uint32], chosen: Segments, other: 
     """Allows anything over bases whose role differs between two isoforms (in place)."""
     first, end = min(chosen[0][0], other[0][0]), max(chosen[-1][1], other[-1][1])
     a, b = (_codon_positions(chain, first, end) for chain in (chosen, other))
-    allowed[first:end][a != b] = eukaryote.ANY
+    allowed[first:end][a != b] = eukaryote_labels.ANY
 
 
 def _codon_positions(chain: Segments, first: int, end: int) -> NDArray[np.int8]:

@@ -14,12 +14,11 @@ codon that an intron cuts after its T cannot be cut again. Training uses the gra
 respect both anyway. A path scores the same in all of these grammars: the edges behind the chain carry what as many
 bases of the loop would (`short_entry`, `long_entry`).
 
-A donor is GT or GCA, an acceptor AG. Strands are decoded side by side, so genes may lie in introns of the other strand.
+Strands are decoded side by side, so genes may lie in introns of the other strand.
 
 Two things are rare, and only in the relaxed grammars (and the training's): a start codon that an intron cuts, AT|G,
-and, with `at_ac`, introns of the minor spliceosome from ATATCCTT to TTRAC...YAC (Hall & Padgett, J. Mol. Biol. 239:357,
-1994; the branch site is at most `BRANCH` bases before the end). These do not know that the base after the former has to
-be a G, and that both ends of the latter belong together. Where a best path breaks this, its neighbourhood is decoded
+and, with `at_ac`, introns from AT to AC (see `eukaryote_marks`). These do not know that the base after the former has
+to be a G, and that both ends of the latter belong together. Where a best path breaks this, its neighbourhood is decoded
 without such introns. A start codon cut after its A is not known: there is no score for such starts.
 """
 
@@ -37,7 +36,23 @@ from numpy.typing import NDArray
 from ...sequence import EUKARYOTIC_STARTS
 from ..graph import Edge, Graph
 from ..viterbi import MAX_STATES, UNITS
-from .grammar import Array, Grammar, Relaxation, Segments, Transitions, as_given, bit_set, codons, shifted
+from .eukaryote_marks import (
+    ACCEPTOR_ENDS_HERE,
+    AFTER_T,
+    AFTER_TA,
+    AFTER_TG,
+    AT_AC_ACCEPTOR_ENDS_HERE,
+    AT_AC_DONOR_HERE,
+    DONOR_HERE,
+    START_HERE,
+    START_WITH_AT,
+    STOP_ENDS_HERE,
+    STOP_WITH_T,
+    STOP_WITH_TA,
+    STOP_WITH_TG,
+    marks,
+)
+from .grammar import Array, Grammar, Relaxation, Segments, Transitions, as_given
 
 #: phase of each kind of intron; the first three are all there is without memory
 KINDS = {"0": 0, "1": 1, "2": 2, "1t": 1, "2a": 2, "2g": 2}
@@ -62,83 +77,11 @@ INITIAL_WEIGHTS = {
     "long_stay": -0.001,
     "long_end": -7.0,
 }
-#: marks of a base
-(
-    START_HERE,
-    STOP_ENDS_HERE,
-    DONOR_HERE,
-    ACCEPTOR_ENDS_HERE,
-    AFTER_T,
-    AFTER_TA,
-    AFTER_TG,
-    STOP_WITH_T,
-    STOP_WITH_TA,
-    STOP_WITH_TG,
-    START_WITH_AT,
-    AT_AC_DONOR_HERE,
-    AT_AC_ACCEPTOR_ENDS_HERE,
-) = (1 << i for i in range(13))
-_A, _C, _G, _T = range(4)
-#: bases of an AT-AC intron from the branch site's TTRAC to its end
-BRANCH = 30
-#: score of an AT-AC intron (nat), in the place of those of its ends: too few are annotated to learn it. In 5.6 Mb of
+#: score of an AT-AC intron (nat), in the place of those of its ends: too few are annotated to learn it. In 4.6 Mb of
 #: plants and fly it finds four of six, and no other; with 12 one that is not annotated
 AT_AC_SCORE = 8.0
 #: after an intron that cut a codon which began with T, TA, TG: (next state, its way to a stop)
 _RESUME = {"1t": ("2t",), "2a": ("3a", "Ta"), "2g": ("3g", "Tg")}
-
-
-def marks(codes: Array, code: Any, *, at_ac: bool = False) -> Array:
-    """[..., time] uint16 bit sets: what a base is part of; arguments as for `Grammar.marks`.
-
-    Args:
-        codes: the sequence.
-        code: the genetic code.
-        at_ac: mark the ends of AT-AC introns, too.
-    """
-    back2, back1, here, on1, on2 = (shifted(codes, k) for k in (-2, -1, 0, 1, 2))
-    # constants as arrays, to be one half of a codon
-    t, a, g = (here * 0 + base for base in (_T, _A, _G))
-    return bit_set(
-        code.is_start[codons(here, on1, on2)],
-        code.is_stop[codons(back2, back1, here)],
-        (here == _G) & ((on1 == _T) | ((on1 == _C) & (on2 == _A))),
-        (back1 == _A) & (here == _G),
-        back1 == _T,
-        (back2 == _T) & (back1 == _A),
-        (back2 == _T) & (back1 == _G),
-        code.is_stop[codons(t, back1, here)],
-        code.is_stop[codons(t, a, here)],
-        code.is_stop[codons(t, g, here)],
-        code.is_start[codons(a, t, here)],
-        *(_at_ac_ends(codes) if at_ac else ()),
-    )
-
-
-def _at_ac_ends(codes: Array) -> tuple[Array, Array]:
-    """Where ATATCCTT begins, and where YAC ends with TTRAC in the bases before."""
-    a, t, c, pyrimidine = codes == _A, codes == _T, codes == _C, (codes == _C) | (codes == _T)
-    purine = a | (codes == _G)
-
-    def at(k: int, condition: Array) -> Array:
-        return shifted(condition.astype(codes.dtype), k) == 1
-
-    donor = a & at(1, t) & at(2, a) & at(3, t) & at(4, c) & at(5, c) & at(6, t) & at(7, t)
-    branch = at(-4, t) & at(-3, t) & at(-2, purine) & at(-1, a) & c
-    near, reach = at(-3, branch), 1
-    while reach < BRANCH - 7:
-        more = min(reach, BRANCH - 7 - reach)
-        near, reach = near | at(-more, near), reach + more
-    return donor, at(-2, pyrimidine) & at(-1, a) & c & near
-
-
-def has_at_ac_intron(chain: Segments, marks: NDArray[np.uint16]) -> bool:
-    """Whether one of the introns of a transcript is one from AT to AC; marks with those of their ends."""
-    ends = [
-        (marks[donor] & AT_AC_DONOR_HERE, marks[end - 1] & AT_AC_ACCEPTOR_ENDS_HERE)
-        for (_, donor), (end, _) in pairwise(chain)
-    ]
-    return any(donor and acceptor for donor, acceptor in ends)
 
 
 def _edges(kinds: Iterable[str], chain: int, *, cut_start: bool) -> list[Edge]:
@@ -420,67 +363,3 @@ def _without(segments: list[tuple[int, int]], bases: int, *, front: bool) -> lis
 
 #: what training runs through
 TRAINING = grammar(relaxed=True)
-ANY = np.uint32((1 << len(TRAINING.graph.states)) - 1)
-
-
-def lattice(length: int, chains: list[Segments], marks: NDArray[np.uint16]) -> tuple[NDArray[np.uint32], list[int]]:
-    """The states of `TRAINING` that labelled transcripts allow at each base of one strand.
-
-    Args:
-        length: bases of the record.
-        chains: CDS segments of complete transcripts of ONE strand, in its own 5' to 3' coordinates, ascending.
-        marks: [length] of `marks` on that strand.
-
-    Returns:
-        [length] bit sets over the states, and the indices of the transcripts that the grammar cannot represent
-        (overlaps, no base between two genes, unusual splice sites, a cut stop codon or a start codon cut after its A,
-        introns too short);
-        their bases allow anything.
-    """
-    index = TRAINING.graph.index
-    allowed = np.full(length, 1 << index["I"], np.uint32)
-    taken = np.zeros(length, bool)
-    left_out: list[int] = []
-    for i in sorted(range(len(chains)), key=lambda i: chains[i][0]):
-        roles = _roles(chains[i], marks)
-        first, end = chains[i][0][0], chains[i][-1][1]
-        span = slice(first, end)
-        # at least one base lies between two genes
-        if roles is None or taken[max(first - 1, 0) : end].any():
-            left_out.append(i)
-        else:
-            allowed[span] = roles
-        taken[span] = True
-    for i in left_out:
-        allowed[chains[i][0][0] : chains[i][-1][1]] = ANY
-    return allowed, left_out
-
-
-def _roles(chain: Segments, marks: NDArray[np.uint16]) -> NDArray[np.uint32] | None:
-    """Bit sets from the first to the last base of a transcript, None if the grammar cannot say it."""
-    index = TRAINING.graph.index
-    first, end = chain[0][0], chain[-1][1]
-    if sum(e - s for s, e in chain) % 3 or chain[0][1] - first < 2 or end - chain[-1][0] < 3:
-        return None
-    if not marks[first] & START_HERE or not marks[end - 1] & STOP_ENDS_HERE:
-        return None
-    if chain[0][1] - first == 2 and not marks[chain[1][0]] & START_WITH_AT:
-        return None
-    roles = np.zeros(end - first, np.uint32)
-    coding = 0
-    for n, (s, e) in enumerate(chain):
-        if n:
-            donor, acceptor = chain[n - 1][1], s - 1
-            if acceptor - donor < SHORTEST_INTRON - 1:
-                return None
-            if not marks[donor] & DONOR_HERE or not marks[acceptor] & ACCEPTOR_ENDS_HERE:
-                return None
-            phase = coding % 3
-            roles[donor - first : s - first] = (1 << index[f"N{phase}"]) | (1 << index[f"M{phase}"])
-            roles[donor - first] = 1 << index[f"D{phase}"]
-            roles[acceptor - first] = 1 << index[f"A{phase}"]
-        position = (coding + np.arange(e - s)) % 3
-        roles[s - first : e - first] = np.array([1 << index[p] for p in "123"], np.uint32)[position]
-        coding += e - s
-    roles[0], roles[1], roles[-1] = 1 << index["S"], 1 << index["2s"], 1 << index["T"]
-    return roles

@@ -51,13 +51,6 @@ if TYPE_CHECKING:
     "models with introns.",
 )
 @option(
-    "Model",
-    "--at-ac-introns/--no-at-ac-introns",
-    default=None,
-    show_default="as the model was trained",
-    help="Look for the rare introns from ATATCCTT to AC, too. For models with introns.",
-)
-@option(
     "Input",
     "--profiles",
     metavar="FILE",
@@ -111,6 +104,13 @@ if TYPE_CHECKING:
     help="Name the other likely start codons of each gene, as coordinate:probability, in GFF3.",
 )
 @model_options
+@option(
+    "Model",
+    "--at-ac-introns/--no-at-ac-introns",
+    default=None,
+    show_default="as the model was trained",
+    help="Look for the rare introns from ATATCCTT to AC, too. For models with introns.",
+)
 @calibration_options
 @running_options
 @option(

@@ -311,8 +311,8 @@ def spoiled_cache(world: World, folder: Path, rng: random.Random) -> None:
 
     cache = folder / "cache"
     shutil.copytree(os.environ["LSTMHMM_CACHE"], cache)
-    for path in cache.iterdir():
-        if rng.random() < 0.3:
+    for path in sorted(cache.rglob("*")):
+        if path.is_file() and rng.random() < 0.3:
             path.write_bytes(
                 rng.choice((b"", spoil(path.read_bytes(), rng), path.read_bytes()[: rng.randint(0, 5000)]))
             )

@@ -59,7 +59,7 @@ class _Program:
         self._function, self._static = function, static
         self._traced = jax.jit(function, static_argnums=tuple(static))
         self._ready: dict[Hashable, Callable[..., Any]] = {}
-        self._lock = threading.Lock()
+        self._locks: dict[Hashable, threading.Lock] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         folder = runtime.program_folder()
@@ -69,9 +69,15 @@ class _Program:
         leaves, tree = jax.tree.flatten([x for i, x in enumerate(arguments) if i not in static])
         shapes = tuple(jax.ShapeDtypeStruct(np.shape(x), jax.dtypes.result_type(x)) for x in leaves)
         key = (tuple(static.values()), tree, shapes)
-        with self._lock:  # other threads wait for the one that traces
-            if key not in self._ready:
-                self._ready[key] = jax.jit(self._exported(folder, static, tree, shapes).call)
+        if key not in self._ready:
+            with self._locks.setdefault(
+                key, threading.Lock()
+            ):  # other threads wait for the one that traces and compiles
+                if key not in self._ready:
+                    program = jax.jit(self._exported(folder, static, tree, shapes).call)
+                    result = program(*leaves)
+                    self._ready[key] = program
+                    return result
         return self._ready[key](*leaves)
 
     def _exported(

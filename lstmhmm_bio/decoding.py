@@ -142,9 +142,7 @@ def _emissions_of(grammar: Grammar, strands: _Strands, axis: int = -1) -> jax.Ar
     return grammar.emissions(strands.classes * scale, strands.sites * scale, strands.marks, impossible=NEG, axis=axis)
 
 
-@kept(0)
-def _emissions(grammar: Grammar, strands: _Strands) -> jax.Array:
-    return _emissions_of(grammar, strands)
+_emissions = kept(0)(_emissions_of)
 
 
 def _by_position(strands: _Strands) -> _Strands:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,16 +69,17 @@ class _Program:
         leaves, tree = jax.tree.flatten([x for i, x in enumerate(arguments) if i not in static])
         shapes = tuple(jax.ShapeDtypeStruct(np.shape(x), jax.dtypes.result_type(x)) for x in leaves)
         key = (tuple(static.values()), tree, shapes)
-        if key not in self._ready:
-            with self._locks.setdefault(
-                key, threading.Lock()
-            ):  # other threads wait for the one that traces and compiles
-                if key not in self._ready:
+        program = self._ready.get(key)
+        if program is None:
+            # other threads wait for the one that traces and compiles
+            with self._locks.setdefault(key, threading.Lock()):
+                program = self._ready.get(key)
+                if program is None:
                     program = jax.jit(self._exported(folder, static, tree, shapes).call)
                     result = program(*leaves)
                     self._ready[key] = program
                     return result
-        return self._ready[key](*leaves)
+        return program(*leaves)
 
     def _exported(
         self, folder: Path, static: dict[int, Any], tree: jax.tree_util.PyTreeDef, shapes: Sequence[Any]
@@ -123,10 +124,11 @@ def _read(path: Path) -> bytearray | None:
 
 def _write(path: Path, content: bytes | bytearray) -> None:
     """Beside, then renamed; a folder that cannot be written costs the next run its time and no more."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as handle:
-            handle.write(hashlib.sha256(content).digest() + content)
-        os.replace(handle.name, path)
+        beside.write_bytes(hashlib.sha256(content).digest() + content)
+        beside.replace(path)
     except OSError:
-        return
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)

@@ -129,11 +129,6 @@ def posteriors_blockwise(
     return log_z, backwards(at_end)
 
 
-@kept()
-def _close(scores: Scores, last: Filtered, lengths: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return close(scores, last, lengths)
-
-
 @kept(0)
 def _filter_once(graph: Graph, scores: Scores, entry: Filtered, emissions: jax.Array, lengths: jax.Array) -> Filtered:
     return filter_block(kernel_of(graph), scores, entry, time_major(emissions), lengths, keep=False)[0]
@@ -199,6 +194,9 @@ def close(scores: Scores, last: Filtered, lengths: jax.Array) -> tuple[jax.Array
     ends = last.log_alpha + scores.final[:, None]
     log_z = logsumexp(ends, axis=0) - last.compensation + last.offset
     return jax.nn.softmax(ends, axis=0), jnp.where(lengths > 0, log_z, 0.0)
+
+
+_close = kept()(close)
 
 
 def smooth_block(

@@ -103,7 +103,7 @@ class IntronEvidence:
         """
         total: defaultdict[str, Counter[Intron]] = defaultdict(Counter)
         for path in paths:
-            found = _of_gff(Path(path)) if _is_text(Path(path)) else _of_alignments(str(path), sequences, reference)
+            found = _of_gff(Path(path)) if is_gff(path) else _of_alignments(str(path), sequences, reference)
             if found and not any(seqid in sequences for seqid in found):
                 raise InputError(f"{path}: none of its sequence names is in the genome; they must match")
             for seqid, introns in found.items():
@@ -177,8 +177,9 @@ class IntronEvidence:
 _Found = defaultdict[str, Counter[Intron]]
 
 
-def _is_text(path: Path) -> bool:
-    return any(suffix in (".gff", ".gff3", ".gtf") for suffix in path.suffixes)
+def is_gff(path: str | Path) -> bool:
+    """Whether a file of evidence is one with rows of introns, by its name."""
+    return any(suffix in (".gff", ".gff3", ".gtf") for suffix in Path(path).suffixes)
 
 
 def _of_gff(path: Path) -> _Found:

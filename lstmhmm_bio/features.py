@@ -77,8 +77,11 @@ class Gene:
         intronic: the model knows introns, whether this gene has one or not.
         alternative_starts: other start codons of the same reading frame: (forward coordinate of the codon's first base,
             0-based; posterior probability given the gene), the likeliest first; () unless asked for.
-        supported_introns: how many of its introns were seen in transcripts; None without such evidence.
+        supported_introns: how many of its introns, those outside the CDS included, were seen in transcripts; None
+            without such evidence.
         domains: of its protein, from the first residue on; () unless looked for.
+        untranslated: what of its transcript's exons lies outside the CDS, 0-based half-open, ascending; () where not
+            known. A part that touches the CDS is of one exon with it.
     """
 
     seqid: str
@@ -97,12 +100,30 @@ class Gene:
     supported_introns: int | None = None
     alternative_starts: tuple[tuple[int, float], ...] = ()
     domains: tuple[ProteinDomain, ...] = ()
+    untranslated: tuple[tuple[int, int], ...] = ()
 
     @property
     def segments(self) -> tuple[tuple[int, int], ...]:
         """Coding stretches, 0-based half-open, ascending whatever the strand."""
         edges = [self.start, *(x for intron in self.introns for x in intron), self.end]
         return tuple(zip(edges[::2], edges[1::2], strict=True))
+
+    @property
+    def exons(self) -> tuple[tuple[int, int], ...]:
+        """Exons as far as they are known, 0-based half-open, ascending: the CDS and what is untranslated."""
+        joined: list[tuple[int, int]] = []
+        for start, end in sorted(self.segments + self.untranslated):
+            if joined and joined[-1][1] == start:
+                joined[-1] = joined[-1][0], end
+            else:
+                joined.append((start, end))
+        return tuple(joined)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """From the first to the last base of its exons, 0-based half-open."""
+        ends = self.untranslated[:1] + self.segments[:1] + self.segments[-1:] + self.untranslated[-1:]
+        return min(start for start, _ in ends), max(end for _, end in ends)
 
     @property
     def length(self) -> int:
@@ -116,6 +137,7 @@ class Gene:
             start=self.start + by,
             end=self.end + by,
             introns=tuple((start + by, end + by) for start, end in self.introns),
+            untranslated=tuple((start + by, end + by) for start, end in self.untranslated),
             alternative_starts=tuple((at + by, share) for at, share in self.alternative_starts),
         )
 

@@ -33,6 +33,7 @@ class Summary:
         lengths: the CDS of all genes together.
         intronic: the model knows introns, as its genes say.
         with_domains: genes in whose proteins domains were found.
+        with_untranslated: genes of which untranslated regions were found.
     """
 
     records: int = 0
@@ -47,6 +48,7 @@ class Summary:
     codes: set[int] = field(default_factory=set)
     intronic: bool = False
     with_domains: int = 0
+    with_untranslated: int = 0
 
     def add(self, annotation: Annotation) -> None:
         """Counts one record and its genes."""
@@ -57,6 +59,7 @@ class Summary:
             self.introns += len(gene.introns)
             self.intronic |= gene.intronic
             self.with_domains += bool(gene.domains)
+            self.with_untranslated += bool(gene.untranslated)
             self.genes += 1
             self.partial += not (gene.has_start and gene.has_stop)
             self.lengths += gene.length

@@ -181,6 +181,7 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
         "averaged_stages",
         "confidence",
         "grammar",
+        "untranslated",
         "evidence",
         "training",
         "earlier_training",

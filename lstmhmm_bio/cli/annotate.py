@@ -27,6 +27,7 @@ from .session import (
     provenance,
     records_of,
     start_annotator,
+    untranslated_of,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ if TYPE_CHECKING:
 @option("Output", "--proteins", metavar="FILE", help="Also write the proteins (FASTA).")
 @option("Output", "--cds", metavar="FILE", help="Also write the coding sequences (FASTA).")
 @option("Output", "--coding", metavar="FILE", help="Also write the probability that each base is coding (bigWig).")
+@option(
+    "Output",
+    "--utr",
+    is_flag=True,
+    help="Also find untranslated regions, by the read depth of --evidence's alignments.",
+)
 @option("Output", "--report", metavar="FILE", help="Also write a page of figures on the run (HTML).")
 @option(
     "Output",
@@ -142,6 +149,7 @@ def annotate(
     proteins: str | None,
     cds: str | None,
     coding: str | None,
+    utr: bool,
     report: str | None,
     min_length: int,
     min_score: float,
@@ -178,6 +186,8 @@ def annotate(
     )
     if coding and resume:
         raise UsageError("--coding cannot be resumed: the journal keeps genes alone; give --coding or --resume")
+    if utr and not evidence:
+        raise UsageError("--utr needs RNA-seq alignments; give them with --evidence")
     summary, figures = Summary(), Report()
     with (
         domain_search(profiles, profile_evalue, file_format) as search,
@@ -216,6 +226,7 @@ def annotate(
             quiet=quiet,
         )
         introns = introns_of(evidence, source) if evidence else None
+        regions = untranslated_of(evidence, introns, source, annotator) if utr and introns else None
         mark = shard_mark(*shard) if shard and file_format != "genbank" else ""  # no place for comments there
         writer = WRITERS[file_format](handle, provenance=provenance(annotator) + mark)
         with Progress("annotate", quiet=quiet) as progress:
@@ -225,6 +236,7 @@ def annotate(
 
             def find(records: Iterable[Record]) -> Iterator[Annotation]:
                 found = annotator.annotate(records, tables, introns)
+                found = regions.annotate(found) if regions else found
                 return search.annotate(found) if search else found
 
             for annotation in journal.resume(records, find) if journal else find(records):
@@ -239,6 +251,8 @@ def annotate(
         if page:
             page.write(figures.html(summary, run=_run(context, genome, provenance(annotator)), calibration=tables))
     note(summary.line(), quiet=quiet)
+    if regions:
+        note(f"untranslated regions of {summary.with_untranslated:,} of {summary.genes:,} genes", quiet=quiet)
     if search:
         note(f"domains in {summary.with_domains:,} of {summary.genes:,} proteins", quiet=quiet)
     for warning in summary.warnings():

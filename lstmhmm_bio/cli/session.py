@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..metagenome import AnyCalibration, GroupedCalibration
     from ..model import Model
     from ..profiles.gene_domains import DomainSearch
+    from ..untranslated import UntranslatedRegions
 
 _T = TypeVar("_T")
 
@@ -285,17 +286,49 @@ def _over_all(source: Source, learn: Callable[[Iterable[Record]], _T], *, quiet:
 def introns_of(files: Sequence[str], source: Source) -> IntronEvidence:
     """Evidence for a genome, or for its region; aligners that do not name strands need its sequence."""
     from ..evidence import IntronEvidence
-    from ..io.regions import id_of, span_in
+    from ..io.regions import id_of
 
     sequences = {record.id: record.codes for record in Source(source.path).records()}
     found = IntronEvidence.read(files, sequences=sequences, reference=source.reference)
-    if source.region is None or source.region in sequences:
-        return found
-    for seqid, codes in sequences.items():
-        span = span_in(source.region, seqid, len(codes))
+    stretch = _stretch(source, {seqid: len(codes) for seqid, codes in sequences.items()})
+    return found.within(*stretch, name=id_of(*stretch)) if stretch else found
+
+
+def untranslated_of(
+    files: Sequence[str], introns: IntronEvidence, source: Source, annotator: Annotator
+) -> UntranslatedRegions:
+    """What finds untranslated regions by the evidence's alignments.
+
+    Raises:
+        UsageError: none of the files holds alignments.
+    """
+    from ..evidence import is_gff
+    from ..io.regions import id_of
+    from ..untranslated import Depths, UntranslatedRegions
+
+    alignments = [file for file in files if not is_gff(file)]
+    if not alignments:
+        raise UsageError("--utr needs alignments (BAM, CRAM, SAM) as --evidence: rows of introns have no read depth")
+    depths = Depths.read(alignments, reference=source.reference)
+    stretch = _stretch(source, {seqid: len(depth) for seqid, depth in depths.by_record.items()})
+    depths = depths.within(*stretch, name=id_of(*stretch)) if stretch else depths
+    return UntranslatedRegions(depths, introns, annotator.model.card)
+
+
+def _stretch(source: Source, lengths: Mapping[str, int]) -> tuple[str, int, int] | None:
+    """The part of a sequence that a source's region is; None if it has none, or one that is a whole sequence.
+
+    Of a region that is nowhere the records' reader tells.
+    """
+    from ..io.regions import span_in
+
+    if source.region is None or source.region in lengths:
+        return None
+    for seqid, length in lengths.items():
+        span = span_in(source.region, seqid, length)
         if span:
-            return found.within(seqid, *span, name=id_of(seqid, *span))
-    return found  # the records' reader says that there is no such region
+            return seqid, *span
+    return None
 
 
 @contextmanager

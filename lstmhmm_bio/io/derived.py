@@ -72,12 +72,22 @@ def stretch(spans: Sequence[Span], strand: str, first: int, last: int) -> list[S
     return found
 
 
-def exon_score(gene: Gene, span: Span) -> float:
-    """Posterior probability of the segment that a span lies in, or, where that is not known, of the gene."""
-    if not gene.exon_scores:
-        return gene.score
-    scores = zip(gene.segments, gene.exon_scores, strict=True)
-    return next(score for (start, end), score in scores if start <= span[0] < end)
+def exon_score(gene: Gene, span: Span) -> float | None:
+    """Posterior probability of the segment of the CDS that a span overlaps, or, where that is not known, of the gene.
+
+    None for what is untranslated, which has no posterior.
+    """
+    scores = gene.exon_scores or [gene.score] * len(gene.segments)
+    known = zip(gene.segments, scores, strict=True)
+    return next((score for (start, end), score in known if start < span[1] and span[0] < end), None)
+
+
+def untranslated(gene: Gene) -> dict[str, list[Span]]:
+    """The untranslated parts of a gene's exons, ascending, as "five_prime_UTR" and "three_prime_UTR"; those it has."""
+    left = [span for span in gene.untranslated if span[1] <= gene.start]
+    right = [span for span in gene.untranslated if span[0] >= gene.end]
+    five, three = (left, right) if gene.strand == "+" else (right, left)
+    return {kind: spans for kind, spans in (("five_prime_UTR", five), ("three_prime_UTR", three)) if spans}
 
 
 def cut_at_origin(spans: Iterable[Span], length: int) -> list[Span]:

@@ -103,8 +103,12 @@ def _features(name: str, gene: Gene, record: Record) -> list[Any]:
     }
     if references := cross_references(gene):
         details["db_xref"] = references
+    exons = [("mRNA", gene.exons)] if gene.untranslated else []  # else nothing that the CDS does not say
     return [
-        SeqFeature(_location(gene, [(gene.start, gene.end)], len(record)), "gene", qualifiers={"locus_tag": [name]}),
+        *(
+            SeqFeature(_location(gene, spans, len(record)), kind, qualifiers={"locus_tag": [name]})
+            for kind, spans in [("gene", [gene.extent]), *exons]
+        ),
         SeqFeature(_location(gene, gene.segments, len(record)), "CDS", qualifiers=details),
         *(
             SeqFeature(

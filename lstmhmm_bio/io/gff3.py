@@ -2,8 +2,9 @@
 
 In bacteria every gene is a ``gene`` row and a ``CDS`` row below it. Of a model that knows introns every gene is a
 ``gene``, an ``mRNA`` below it (``<gene>.t1``), and below that its ``exon`` and ``CDS`` rows in ascending order; the CDS
-rows, one feature, share their ID. Untranslated regions are not known, so exons are the parts of the CDS. The stop codon
-is inside the CDS.
+rows, one feature, share their ID. The stop codon is inside the CDS. Where untranslated regions were looked for, gene,
+``mRNA`` and ``exon`` rows hold them, too, and ``five_prime_UTR`` and ``three_prime_UTR`` rows follow the CDS; elsewhere
+exons are the parts of the CDS.
 
 Domains of a gene's protein follow the gene as ``protein_match`` rows, several under one ID where introns cut them, with
 the E-value as score and the stretch of the profile as ``Target``. They are no parts of the gene, whose ``locus_tag``
@@ -30,6 +31,7 @@ from .derived import (
     gene_ids,
     phases,
     transcript_id,
+    untranslated,
 )
 
 SOURCE = "lstmhmm"
@@ -76,7 +78,7 @@ class Gff3Writer:
         for name, gene in zip(gene_ids(annotation), annotation.genes, strict=True):
             whole = gene.start, gene.end
             partial = _partial_attributes(gene, whole)
-            self._row(gene, "gene", whole, gene.score, ".", {"ID": name, "locus_tag": name, **partial})
+            self._row(gene, "gene", gene.extent, gene.score, ".", {"ID": name, "locus_tag": name, **partial})
             if gene.intronic:
                 self._transcript(name, gene)
             else:
@@ -86,14 +88,14 @@ class Gff3Writer:
                 self._match(f"{name}.match{number}", name, gene, domain, len(record))
 
     def _transcript(self, gene_name: str, gene: Gene) -> None:
-        name, spans, whole = transcript_id(gene_name, gene), gene.segments, (gene.start, gene.end)
-        partial = _partial_attributes(gene, whole)
+        name, spans, exons = transcript_id(gene_name, gene), gene.segments, gene.exons
+        partial = _partial_attributes(gene, (gene.start, gene.end))
         details: Attributes = {"ID": name, "Parent": gene_name, **partial, **_domain_attributes(gene)}
         if gene.supported_introns is not None:
-            details["introns_supported"] = f"{gene.supported_introns}/{len(gene.introns)}"
-        self._row(gene, "mRNA", whole, gene.score, ".", details)
-        for i, span in enumerate(spans):
-            number = i + 1 if gene.strand == "+" else len(spans) - i
+            details["introns_supported"] = f"{gene.supported_introns}/{len(exons) - 1}"
+        self._row(gene, "mRNA", gene.extent, gene.score, ".", details)
+        for i, span in enumerate(exons):
+            number = i + 1 if gene.strand == "+" else len(exons) - i
             details = {"ID": f"{name}.exon{number}", "Parent": name, **_partial_attributes(gene, span)}
             self._row(gene, "exon", span, exon_score(gene, span), ".", details)
         # the rows are one feature, which is partial or not, but only its outer rows have an open end
@@ -102,6 +104,9 @@ class Gff3Writer:
         for span, phase in zip(spans, phases(spans, gene.strand), strict=True):
             attributes = {**details, **_partial_attributes(gene, span)}
             self._row(gene, "CDS", span, exon_score(gene, span), str(phase), attributes)
+        for kind, parts in untranslated(gene).items():
+            for span in parts:
+                self._row(gene, kind, span, None, ".", {"ID": f"{name}.{kind}", "Parent": name})
 
     def _match(self, name: str, gene_name: str, gene: Gene, domain: ProteinDomain, length: int) -> None:
         reference = cross_reference(domain)
@@ -118,14 +123,15 @@ class Gff3Writer:
             attributes = {"ID": name, "Target": target, **details}
             self._row(gene, "protein_match", (start - shift, end - shift), domain.evalue, ".", attributes)
 
-    def _row(self, gene: Gene, kind: str, span: Span, score: float, phase: str, attributes: Attributes) -> None:
+    def _row(self, gene: Gene, kind: str, span: Span, score: float | None, phase: str, attributes: Attributes) -> None:
         values = (
             f"{key}={','.join(map(escape_attribute, (value,) if isinstance(value, str) else value))}"
             for key, value in attributes.items()
         )
+        form = ".2g" if kind == "protein_match" else ".4f"
         columns = (
             escape_seqid(gene.seqid), SOURCE, kind, str(span[0] + 1), str(span[1]),
-            f"{score:.2g}" if kind == "protein_match" else f"{score:.4f}", gene.strand, phase, ";".join(values),
+            "." if score is None else f"{score:{form}}", gene.strand, phase, ";".join(values),
         )  # fmt: skip
         self._handle.write("\t".join(columns) + "\n")
 

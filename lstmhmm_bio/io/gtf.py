@@ -1,7 +1,7 @@
 """GTF 2.2 output (Brent lab specification): the stop codon is outside the CDS, in rows of its own.
 
 Of a model that knows introns the transcript of a gene is named ``<gene>.t1`` and has ``exon`` rows; a start or stop
-codon that an intron cuts is two rows.
+codon that an intron cuts is two rows. Untranslated regions that were looked for are in ``5UTR`` and ``3UTR`` rows.
 
 GTF knows no circular records: whatever crosses the origin is cut there into two rows of one name, the one up to the
 record's end first. They bear the attribute ``origin_spanning "true"``.
@@ -13,11 +13,25 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from ..features import Annotation, Gene
-from .derived import Span, comment_line, cut_at_origin, exon_score, gene_ids, phases, stretch, transcript_id, wrap
+from .derived import (
+    Span,
+    comment_line,
+    cut_at_origin,
+    exon_score,
+    gene_ids,
+    phases,
+    stretch,
+    transcript_id,
+    untranslated,
+    wrap,
+)
 from .gff3 import SOURCE
 
 # GTF knows no escapes; these would end or split a quoted value
 _ESCAPES = {i: f"%{i:02X}" for i in [*range(32), 127, ord('"'), ord("%")]}
+
+
+_UNTRANSLATED = {"five_prime_UTR": "5UTR", "three_prime_UTR": "3UTR"}
 
 
 class GtfWriter:
@@ -38,7 +52,8 @@ class GtfWriter:
                 score = gene.score if kind in ("gene", "transcript") else exon_score(gene, span)
                 start, end = wrap(span, length)
                 columns = (
-                    gene.seqid, SOURCE, kind, str(start + 1), str(end), f"{score:.4f}", gene.strand, frame,
+                    gene.seqid, SOURCE, kind, str(start + 1), str(end),
+                    "." if score is None else f"{score:.4f}", gene.strand, frame,
                     (gene_id if kind == "gene" else both) + mark,
                 )  # fmt: skip
                 self._handle.write("\t".join(columns) + "\n")
@@ -47,11 +62,11 @@ class GtfWriter:
 def _features(gene: Gene, length: int) -> Iterator[tuple[str, Span, str]]:
     """Kind, span (beyond the record's length after the origin) and frame of a gene's rows."""
     for kind in ("gene", "transcript"):
-        for span in cut_at_origin([(gene.start, gene.end)], length):
+        for span in cut_at_origin([gene.extent], length):
             yield kind, span, "."
-    spans = cut_at_origin(gene.segments, length)
-    for span in spans if gene.intronic else ():
+    for span in cut_at_origin(gene.exons, length) if gene.intronic else ():
         yield "exon", span, "."
+    spans = cut_at_origin(gene.segments, length)
     coding = {"CDS": (0, gene.length - 3 * gene.has_stop)}
     if gene.has_start:
         coding["start_codon"] = (0, 3)
@@ -61,3 +76,6 @@ def _features(gene: Gene, length: int) -> Iterator[tuple[str, Span, str]]:
         parts = stretch(spans, gene.strand, first, last)
         for span, phase in zip(parts, phases(parts, gene.strand), strict=True):
             yield kind, span, str(phase)
+    for kind, parts in untranslated(gene).items():
+        for span in parts:
+            yield _UNTRANSLATED[kind], span, "."

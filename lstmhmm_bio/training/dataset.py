@@ -59,6 +59,7 @@ class LabeledGenome:
         gc: GC content in [0, 1].
         genes: number of labelled genes.
         introns: their introns' lengths, ascending.
+        untranslated: bases of exons before and behind the CDS of transcripts, where the annotation has them.
         unrepresentable: genes the grammar cannot say, by reason.
     """
 
@@ -69,6 +70,7 @@ class LabeledGenome:
     gc: float
     genes: int
     introns: tuple[int, ...] = ()
+    untranslated: tuple[tuple[int, int], ...] = ()
     unrepresentable: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -99,7 +99,10 @@ def load_genome(
     if not genes:
         raise InputError(f"{annotation}: no complete, unflagged CDS to learn from")
     gc = calibration.gc_content(np.concatenate(all_codes))
-    return LabeledGenome(name, clade, tuple(records), number, gc, genes, tuple(sorted(introns)), dict(reasons))
+    sure = (t.untranslated for t in transcripts if not (t.pseudo or t.partial or t.unsure or t.odd))
+    untranslated = tuple(pair for pair in sure if any(pair))
+    lengths = tuple(sorted(introns))
+    return LabeledGenome(name, clade, tuple(records), number, gc, genes, lengths, untranslated, dict(reasons))
 
 
 def _opened(allowed: NDArray[np.unsignedinteger], spans: Sequence[tuple[int, int]]) -> NDArray[np.unsignedinteger]:

@@ -107,6 +107,8 @@ def fit(
     settings = _grammar_settings(grammar.kind, labelled)
     if settings:
         card["grammar"] = settings
+    if lengths := _untranslated_lengths(labelled):
+        card["untranslated"] = lengths
     if earlier:
         card["earlier_training"] = [{k: v for k, v in stage.items() if k != "genomes"} for stage in earlier]
     decoding = decoding_grammar(grammar.kind, settings)
@@ -134,6 +136,13 @@ def _grammar_settings(kind: str, genomes: list[LabeledGenome]) -> dict[str, Any]
     if any(genome.unrepresentable.get(AT_AC) for genome in genomes):
         settings["at_ac_introns"] = True
     return settings
+
+
+def _untranslated_lengths(genomes: list[LabeledGenome]) -> dict[str, float]:
+    """Mean lengths of untranslated regions where annotations have them; nothing where none does."""
+    pairs = np.array([pair for genome in genomes for pair in genome.untranslated], float).reshape(-1, 2)
+    kinds = zip(("five_prime", "three_prime"), pairs.T, strict=True)
+    return {kind: round(float(lengths[lengths > 0].mean()), 1) for kind, lengths in kinds if lengths.any()}
 
 
 def _entry(genome: LabeledGenome) -> dict[str, Any]:

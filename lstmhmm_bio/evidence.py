@@ -276,7 +276,7 @@ def _ratios(
     for record in records:
         known = IntronEvidence({record.id: Counter(introns.get(record.id, ()))}, 0.0)
         annotated, seen = (e.sites(record.id, len(record)) for e in (known, evidence))
-        marks = np.stack([eukaryote_marks.marks(c, masks) for c in (record.codes, reverse_complement(record.codes))])
+        marks = eukaryote_marks.marks(np.stack([record.codes, reverse_complement(record.codes)]), masks)
         for kind, mark in (("donor", eukaryote_marks.DONOR_HERE), ("acceptor", eukaryote_marks.ACCEPTOR_ENDS_HERE)):
             classes, candidate = support_class(seen[kind]), (marks & mark) != 0
             right = annotated[kind] > 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from .sequence import UNKNOWN, Codes
 
-SHORT = (384, 1536, 3072, 6144, 12288)
+SHORT = (192, 384, 1536, 3072, 6144, 12288)
 LONG = 24576
 FLANK = 768
 CORE = LONG - 2 * FLANK

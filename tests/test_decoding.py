@@ -151,7 +151,7 @@ def test_coverage_counts_genes_over_each_base(long_case: tuple[Record, tuple[Gen
 
 
 def test_posteriors_of_a_grammar_with_memory_are_those_of_the_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    size, rng = SHORT[1], np.random.default_rng(7)
+    size, rng = 1536, np.random.default_rng(7)
     monkeypatch.setattr(decoding, "_BATCH_BASES", 2 * size)
     grammar, code = eukaryote.grammar(5, memory=True), GeneticCode.from_number(1, ("ATG",))
     transitions = eukaryote.INITIAL_WEIGHTS | {"start": -2.0, "intron0": -2.0, "intron1": -2.0, "intron2": -2.0}

@@ -1,10 +1,16 @@
 """Exact Viterbi paths of long sequences, from overlapping segments that are decoded side by side.
 
 One sequence keeps a processor's vector units empty: a step of sixteen segments costs hardly more than a step of one.
-A segment that begins within the sequence begins in any state, and after some genes it usually no longer matters which:
-the scores of all states are then those of the whole sequence, less a constant. Neighbours overlap, so this can be
-checked. Where at every border the scores of the two segments agree, and their paths pass through one state, the
-pieces together are the path that `viterbi` finds, base by base (scores are integers, so "agree" means equal).
+A segment that begins within the sequence begins in any state, and after some genes it usually no longer matters which.
+Neighbours overlap, so this can be checked at a border between them. Their paths must pass through one state there, and
+no state may have a better score, compared with that one's, in the earlier segment than in the later one. Then
+
+- what follows the border in the later segment is best for the whole, too: against its path, any other one through
+  another state can only do worse where it counts what really lies before the border;
+- along the path the scores of both are the same, less a constant, so the same holds at the next border.
+
+By induction the pieces together are the path that `viterbi` finds, base by base: scores are integers, and a state that
+ties with the path's in the whole ties in the segment, or is better there.
 
 Segments of `size` positions begin `size - 2 * flank` apart. The border of two neighbours lies behind the later one's
 first `flank` positions, which is before the earlier one's last `flank`.
@@ -98,7 +104,8 @@ def joined(spans: Sequence[tuple[int, int]], paths: Path, borders: NDArray[np.in
         out[first + begin : end] = path[begin : end - first]
     for n, ((first, _), (later, _)) in enumerate(pairwise(spans)):
         before = later + flank - 1  # the position before the border
-        same_state = paths[n][before - first] == paths[n + 1][before - later]
-        if not (same_state and np.array_equal(borders[n][1], borders[n + 1][0])):
+        state = paths[n][before - first]
+        ahead = borders[n][1] - borders[n + 1][0]
+        if paths[n + 1][before - later] != state or (ahead > ahead[state]).any():
             return None
     return out

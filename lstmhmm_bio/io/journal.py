@@ -31,7 +31,7 @@ from .output import output_error
 
 Settings = Mapping[str, str | int | float | bool | None]
 
-_FORMAT = "lstmhmm-journal-2"
+_FORMAT = "lstmhmm-journal-3"
 _FIELDS = [f.name for f in fields(Gene) if f.name != "seqid"]
 
 

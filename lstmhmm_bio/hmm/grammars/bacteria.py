@@ -211,6 +211,8 @@ def _members() -> NDArray[np.uint8]:
 
 
 _MEMBERS = _members()
+#: codon position of the first three bases in each frame: [3, 3]
+_POSITIONS = ((np.arange(3) - np.arange(3)[:, None]) % 3).astype(np.uint8)
 #: path value for a base whose state is unknown (in labels)
 UNKNOWN_STATE = len(STATES)
 
@@ -221,28 +223,20 @@ def intervals(path: NDArray[np.uint8]) -> Intervals:
     Args:
         path: [length] state indices; `UNKNOWN_STATE` where nothing is known.
     """
-    length = len(path)
-    found: list[NDArray[np.int64]] = []
-    for frame in range(3):
-        # base t holds codon position (t - frame) mod 3 of a gene in this frame
-        position = np.tile(np.roll(np.arange(3, dtype=np.uint8), frame), length // 3 + 1)[:length]
-        of = _MEMBERS[3 * path + position]
-        inside, begins, ends = ((of & bit) != 0 for bit in (_INSIDE, _BEGINS, _ENDS))
-        goes_on, came = inside & ~ends, inside & ~begins
-        first, last = inside.copy(), inside.copy()
-        first[1:] &= begins[1:] | ~goes_on[:-1]
-        last[:-1] &= ends[:-1] | ~came[1:]
-        first, last = np.flatnonzero(first), np.flatnonzero(last)
-        has_start, has_stop = begins[first], ends[last]
-        start = first + (frame - first) % 3  # whole codons
-        end = last + 1 - (last + 1 - frame) % 3
-        found.append(np.stack([start, end, has_start, has_stop]))
-    start, end, has_start, has_stop = np.concatenate(found, axis=1)
-    keep = end > start
-    order = np.lexsort((end[keep], start[keep]))
-    return Intervals(
-        start[keep][order], end[keep][order], has_start[keep][order].astype(bool), has_stop[keep][order].astype(bool)
-    )
+    of = _MEMBERS[3 * path + np.tile(_POSITIONS, len(path) // 3 + 1)[:, : len(path)]]
+    inside, begins, ends = ((of & bit) != 0 for bit in (_INSIDE, _BEGINS, _ENDS))
+    goes_on, came = inside & ~ends, inside & ~begins
+    first, last = inside.copy(), inside
+    first[:, 1:] &= begins[:, 1:] | ~goes_on[:, :-1]
+    last[:, :-1] &= ends[:, :-1] | ~came[:, 1:]
+    # a frame's genes begin and end in turn
+    frame, first = first.nonzero()
+    last = last.nonzero()[1]
+    start = first + (frame - first) % 3  # whole codons
+    end = last + 1 - (last + 1 - frame) % 3
+    order = np.lexsort((end, start))
+    order = order[(end > start)[order]]
+    return Intervals(start[order], end[order], begins[frame, first][order], ends[frame, last][order])
 
 
 def labelled_path(allowed: NDArray[Any]) -> NDArray[np.uint8]:

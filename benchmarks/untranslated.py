@@ -74,8 +74,8 @@ def page(name: str, model: str, reference: list[Transcript], predicted: list[Tra
         "# Untranslated regions\n\n"
         f"Written by `python benchmarks/untranslated.py`: {versions(model).split(', Pyro')[0]}.\n\n"
         f"{name} with its RNA-seq: {len(predicted)} genes, of {len(pairs)} of which the whole\n"
-        "CDS is annotated. At their ends, in bases of the genome (a negative difference: the annotated transcript reaches\n"
-        "farther; of several isoforms the one counts whose end is nearest):\n\n"
+        "CDS is annotated. At their ends, in bases of the genome (a negative difference: the annotated transcript\n"
+        "reaches farther; of several isoforms the one counts whose end is nearest):\n\n"
         + table(header + [f"within {near}" for near in NEAR], rows)
         + f"\nIntrons outside the CDS: {sum(len(a) for a, _ in found)} found, {right} of them annotated; all isoforms "
         f"together have {sum(len(b) for _, b in found)}.\n"

@@ -1,8 +1,8 @@
 """From score tracks to paths and posteriors, for any grammar.
 
 Both strands are decoded side by side. Records of similar length share a batch; long ones are decoded in overlapping
-segments. A grammar with constraints is decoded without them first, and with them only around
-the genes that break one (see `constraints`).
+segments. A grammar with constraints is decoded without them first, then again around introns that are too unsure, and
+with the constraints only around the genes that break one (see `constraints`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from .constraints import slices_of
+from .constraints import forbidden_ends, slices_of
 from .features import Record
 from .hmm.grammars.grammar import Grammar, Transitions
 from .hmm.graph import NEG, Scores
@@ -33,8 +33,8 @@ from .scoring import Tracks
 from .sequence import GeneticCode, reverse_complement
 from .windows import LONG, SHORT
 
-#: the best path of a long record is found on segments of this size, see `hmm.segmented`: they proved it for all strands of
-#: 44 genomes of bacteria, archaea and phages, three yeasts, and parts of fly and Arabidopsis
+#: the best path of a long record is found on segments of this size, see `hmm.segmented`: they proved it for all strands
+#: of 44 genomes of bacteria, archaea and phages, three yeasts, and parts of fly and Arabidopsis
 PATH_SEGMENT, PATH_FLANK = 2 * LONG, 8192
 #: and if they do not prove it block by block
 BLOCK = 1 << 16
@@ -48,6 +48,9 @@ _BATCH_BASES = 16 * LONG
 _SEGMENT_ROWS, _PATH_ROWS = 32, 16
 #: positions in one batch of slices that are decoded again: mostly there are few, and empty rows cost as much
 _AGAIN_BASES = 2 * LONG
+
+#: score of a site that is forbidden
+_FORBIDDEN = -np.iinfo(np.int16).max
 
 #: posteriors are kept in units of 1 / FULL, as uint16
 FULL = 65535
@@ -211,7 +214,10 @@ def decode_records(
 
         _side_by_side([partial(call, k) for k in range(0, len(members), per_call)])
     members = sorted(kept)
-    paths = _constrained([(kept[i], found[i][0]) for i in members], grammar, weights)
+    relaxed = [(kept[i], found[i][0]) for i in members]
+    if grammar.least_intron:
+        relaxed = _without_unsure_introns(relaxed, [found[i][1] for i in members], grammar, weights)
+    paths = _constrained(relaxed, grammar, weights)
     for i, of_record in zip(members, paths, strict=True):
         found[i] = (of_record, found[i][1])
     return [Decoded(record, grammar, *of_record) for record, of_record in zip(records, found, strict=True)]
@@ -222,23 +228,62 @@ def _padded(length: int) -> int | None:
     return next((size for size in (*SHORT, LONG) if length <= size), None)
 
 
-def _constrained(
-    found: Sequence[tuple[_Strands, NDArray[np.uint8]]], grammar: Grammar, weights: Weights
-) -> list[NDArray[np.uint8]]:
+#: strands of a record and their paths [2, length] in the states of the relaxed grammar
+_Relaxed = tuple[_Strands, NDArray[np.uint8]]
+
+
+def _constrained(found: Sequence[_Relaxed], grammar: Grammar, weights: Weights) -> list[NDArray[np.uint8]]:
     """Paths of the whole grammar from those of the relaxed one, decoded again where these break a constraint."""
     relaxation = grammar.relaxed
     if relaxation is None:
         return []
     out = [np.stack([relaxation.named(path) for path in paths]) for _, paths in found]
-    # by padded size and by which ends are the record's, open as these are
-    again: dict[tuple[int | None, bool, bool], list[tuple[NDArray[np.uint8], _Part]]] = {}
+    again = []
     for (strands, paths), target in zip(found, out, strict=True):
         for row, path in enumerate(paths):
-            for begin, end in slices_of(path, strands.marks[row], relaxation):
-                key = (_padded(end - begin), begin == 0, end == len(path))
-                again.setdefault(key, []).append((target[row, begin:end], _Part(strands.strand(row), begin, end)))
-    outside = np.arange(len(grammar.graph.states)) == grammar.graph.index[relaxation.outside]
-    only_outside: Any = np.where(outside, np.float32(0), np.float32(NEG))
+            broken = [start for start, _ in relaxation.broken(path, strands.marks[row])]
+            for begin, end in slices_of(path, broken, relaxation):
+                again.append((target[row], _Part(strands.strand(row), begin, end)))
+    _decode_again(again, grammar, weights.path, relaxation.outside)
+    return out
+
+
+def _without_unsure_introns(
+    found: Sequence[_Relaxed], posteriors: Sequence[NDArray[np.uint16]], grammar: Grammar, weights: Weights
+) -> list[_Relaxed]:
+    """Strands without the donors and acceptors whose posterior is below `Grammar.least_intron`, and their paths of the
+    relaxed grammar, decoded again around introns that used one.
+    """
+    relaxation, columns = grammar.relaxed, list(grammar.groups)
+    assert relaxation is not None
+    out, again = [], []
+    for (given, old), values in zip(found, posteriors, strict=True):
+        strands, paths = given._replace(sites=given.sites.copy()), old.copy()
+        unsure = {s: values[..., columns.index(s)] < grammar.least_intron * FULL for s in ("donor", "acceptor")}
+        for site, where in unsure.items():
+            strands.sites[..., grammar.sites.index(site)][where] = _FORBIDDEN
+        for row, path in enumerate(paths):
+            faults = forbidden_ends(path, relaxation.grammar, {site: where[row] for site, where in unsure.items()})
+            slices = slices_of(path, faults, relaxation)
+            again += [(path, _Part(strands.strand(row), begin, end)) for begin, end in slices]
+        out.append((strands, paths))
+    _decode_again(again, relaxation.grammar, weights.relaxed, relaxation.outside)
+    return out
+
+
+def _decode_again(
+    slices: Sequence[tuple[NDArray[np.uint8], _Part]], grammar: Grammar, weights: Scores, outside: str
+) -> None:
+    """Decodes slices of single strands into the paths [length] that they are of. They begin and end in the state
+    `outside`, or as records do where they begin or end with one.
+    """
+    # by padded size and by which ends are the record's, open as these are
+    again: dict[tuple[int | None, bool, bool], list[tuple[NDArray[np.uint8], _Part]]] = {}
+    for path, part in slices:
+        key = (_padded(part.end - part.begin), part.begin == 0, part.end == len(path))
+        again.setdefault(key, []).append((path[part.begin : part.end], part))
+    is_outside = np.arange(len(grammar.graph.states)) == grammar.graph.index[outside]
+    only_outside: Any = np.where(is_outside, np.float32(0), np.float32(NEG))
 
     def call(size: int | None, scores: Scores, chosen: list[tuple[NDArray[np.uint8], _Part]], rows: int) -> None:
         if size is None:
@@ -249,15 +294,13 @@ def _constrained(
             target[:] = paths[i, : len(target)]
 
     tasks = []
-    for (size, at_begin, at_end), slices in again.items():
-        scores = weights.path._replace(
-            initial=weights.path.initial if at_begin else only_outside,
-            final=weights.path.final if at_end else only_outside,
+    for (size, at_begin, at_end), chosen in again.items():
+        scores = weights._replace(
+            initial=weights.initial if at_begin else only_outside, final=weights.final if at_end else only_outside
         )
         rows = 1 if size is None else _AGAIN_BASES // size
-        tasks += [partial(call, size, scores, slices[k : k + rows], rows) for k in range(0, len(slices), rows)]
+        tasks += [partial(call, size, scores, chosen[k : k + rows], rows) for k in range(0, len(chosen), rows)]
     _side_by_side(tasks)
-    return out
 
 
 def log_partitions(

@@ -168,6 +168,8 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
         said["adjustment"] = recipe["adjust"] | {"chosen_on": "the validation genomes"}
     if "average" in recipe:
         said["averaged_stages"] = recipe["average"]
+    if "grammar" in recipe:
+        said["grammar"] = model.card["grammar"] | recipe["grammar"]
     if "confidence" in recipe:
         said["confidence"] = recipe["confidence"]
     if recipe["kind"] == "eukaryote":

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tiny import random_codes
 
 from lstmhmm_bio import constraints, decoding
-from lstmhmm_bio.constraints import slices_of
+from lstmhmm_bio.constraints import forbidden_ends, slices_of
 from lstmhmm_bio.decoding import Decoded, Weights, decode_records
 from lstmhmm_bio.features import Record
 from lstmhmm_bio.hmm.grammars.eukaryote import INITIAL_WEIGHTS, TRAINING, grammar
-from lstmhmm_bio.hmm.grammars.grammar import Grammar, Relaxation
+from lstmhmm_bio.hmm.grammars.grammar import Grammar
 from lstmhmm_bio.hmm.graph import NEG
 from lstmhmm_bio.hmm.viterbi import UNITS, to_fixed, to_fixed_scores
 from lstmhmm_bio.nn.network import CodeMasks
@@ -129,10 +129,10 @@ def test_what_is_broken_is_no_path_of_the_whole_grammar(seed: int, stay: float) 
 def test_slices_begin_and_end_outside_genes(genic: list[bool], reach: int, data: st.DataObject) -> None:
     path = np.array(genic, np.uint8) * SMALL.graph.index["1"]
     at = data.draw(st.lists(st.sampled_from(np.flatnonzero(genic).tolist()), max_size=4)) if any(genic) else []
-    spans = tuple((i, i + 1) for i in sorted(set(at)))
+    at = sorted(set(at))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constraints, "REACH", reach)
-        found = slices_of(path, np.zeros(len(path), np.uint16), Relaxation(SMALL, "I", lambda *_: spans, lambda p: p))
+        found = slices_of(path, at, RELAXATION)
     assert all(a[1] <= b[0] for a, b in pairwise(found))
     for begin, end in found:
         assert begin == 0 or not genic[begin]
@@ -220,6 +220,38 @@ def test_decoding_obeys_the_constraints_and_loses_nothing(small_shapes: None, mo
     near = results(30)
     assert all(total == best for total, best, broken in near if not broken)
     assert np.mean([total == best for total, best, _ in near]) > 0.5
+
+
+def test_introns_are_as_sure_as_the_grammar_wants(small_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path is the best one without the sites that are less sure."""
+    monkeypatch.setattr(constraints, "REACH", 1000)
+    rng = np.random.default_rng(2)
+    records, tracks = zip(*(case(rng, n) for n in (60, 200) * 8 + (700,) * 4), strict=True)
+    wanting = grammar(MIN_INTRON, memory=True, least_intron=0.4)
+    changed = 0
+    plain = decode_records(records, tracks, CODE, WHOLE, WEIGHTS)
+    sure_ones = decode_records(records, tracks, CODE, wanting, WEIGHTS)
+    for record, scores, before, found in zip(records, tracks, plain, sure_ones, strict=True):
+        np.testing.assert_array_equal(found.posteriors, before.posteriors)
+        changed += not np.array_equal(found.paths, before.paths)
+        sure = Tracks(scores.classes, scores.sites.copy())
+        for site in ("donor", "acceptor"):
+            unsure = found.posterior(site) < 0.4
+            sure.sites[..., wanting.sites.index(site)][unsure] = np.iinfo(np.int16).min + 1
+            here = [i for i, s in enumerate(WHOLE.graph.states) if s[0] == site[0].upper()]
+            assert not (np.isin(found.paths, here) & unsure).any()
+        assert all(total == best for total, best, _ in compared(record, sure, found))
+    assert changed > 5
+
+
+def test_forbidden_ends_of_a_path() -> None:
+    path = np.array(
+        [SMALL.graph.index[s] for s in ["M0", "A0", "1", "2", "D2", "N2", "A2", "3", "T", "I", "S", "D1", "N1"]]
+    )
+    nowhere, everywhere = np.zeros(len(path), bool), np.ones(len(path), bool)
+    assert forbidden_ends(path, SMALL, {"donor": everywhere, "acceptor": everywhere}) == [1, 4, 6, 11]
+    assert forbidden_ends(path, SMALL, {"donor": nowhere, "acceptor": np.arange(len(path)) == 6}) == [6]
+    assert forbidden_ends(path, SMALL, {"donor": nowhere, "acceptor": nowhere}) == []
 
 
 def test_slices_are_a_function_of_their_record(small_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:

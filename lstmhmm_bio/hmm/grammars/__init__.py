@@ -26,7 +26,8 @@ def decoding_grammar(kind: str, settings: Mapping[str, Any]) -> Grammar:
     Args:
         kind: as for `training_grammar`.
         settings: the model card's table `grammar`: of eukaryotes `min_intron`, bases of the shortest intron, and
-            whether there are `at_ac_introns`; of "labels" all of `labels.Labels`.
+            whether there are `at_ac_introns`, and `least_intron`, the lowest posterior of an intron's ends; of "labels"
+            all of `labels.Labels`.
 
     Raises:
         KeyError: no such kind.
@@ -35,6 +36,6 @@ def decoding_grammar(kind: str, settings: Mapping[str, Any]) -> Grammar:
     if kind == "labels":
         return labels.decoding_grammar(labels.Labels.from_table(settings))
     if kind == "eukaryote":
-        at_ac = bool(settings.get("at_ac_introns", False))
-        return eukaryote.grammar(int(settings["min_intron"]), memory=True, at_ac=at_ac)
+        at_ac, least = bool(settings.get("at_ac_introns", False)), float(settings.get("least_intron", 0.0))
+        return eukaryote.grammar(int(settings["min_intron"]), memory=True, at_ac=at_ac, least_intron=least)
     return training_grammar(kind)

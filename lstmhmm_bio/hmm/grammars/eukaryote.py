@@ -194,7 +194,12 @@ def _requirements(state: str, memory: bool, at_ac: bool) -> list[tuple[int, bool
 
 
 def grammar(
-    min_intron: int = SHORTEST_INTRON, *, memory: bool = False, relaxed: bool = False, at_ac: bool = False
+    min_intron: int = SHORTEST_INTRON,
+    *,
+    memory: bool = False,
+    relaxed: bool = False,
+    at_ac: bool = False,
+    least_intron: float = 0.0,
 ) -> Grammar:
     """The grammar for a shortest intron.
 
@@ -203,15 +208,18 @@ def grammar(
         memory: keep codons that an intron cuts from completing a stop codon.
         relaxed: with introns in start codons and, if `at_ac`, from AT to AC.
         at_ac: the relaxed grammars of this one are with AT-AC introns.
+        least_intron: lowest posterior of both ends of an intron on a path.
 
     Raises:
         ValueError: `min_intron` below `SHORTEST_INTRON` or above `LONGEST_MINIMUM`.
     """
-    return _grammar(min_intron, memory, relaxed, at_ac)  # equal arguments make the same object, however they are given
+    return _grammar(
+        min_intron, memory, relaxed, at_ac, least_intron
+    )  # equal arguments make the same object, however they are given
 
 
 @cache
-def _grammar(min_intron: int, memory: bool, relaxed: bool, at_ac: bool) -> Grammar:
+def _grammar(min_intron: int, memory: bool, relaxed: bool, at_ac: bool, least_intron: float) -> Grammar:
     if not SHORTEST_INTRON <= min_intron <= LONGEST_MINIMUM:
         raise ValueError(f"min_intron is {min_intron}; it must be {SHORTEST_INTRON} to {LONGEST_MINIMUM}")
     kinds = list(KINDS)[: len(KINDS) if memory else 3]
@@ -252,7 +260,7 @@ def _grammar(min_intron: int, memory: bool, relaxed: bool, at_ac: bool) -> Gramm
 
     return Grammar(
         kind="eukaryote",
-        name=f"eukaryote {min_intron} memory={memory} relaxed={relaxed} at_ac={at_ac}",
+        name=f"eukaryote {min_intron} memory={memory} relaxed={relaxed} at_ac={at_ac} least_intron={least_intron}",
         graph=graph,
         initial_weights=INITIAL_WEIGHTS,
         class_bits=np.array(
@@ -290,6 +298,7 @@ def _grammar(min_intron: int, memory: bool, relaxed: bool, at_ac: bool) -> Gramm
         for_posteriors=grammar(relaxed=True, at_ac=at_ac) if memory else None,
         relaxed=None if relaxed else _relaxation(graph, min_intron, memory=memory, at_ac=at_ac),
         completed=partial(_with_entries, chain) if chain else as_given,
+        least_intron=least_intron,
     )
 
 

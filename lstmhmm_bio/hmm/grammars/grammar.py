@@ -67,6 +67,7 @@ class Grammar:
             this one).
         relaxed: see `Relaxation`; None if the grammar has no constraints that are worth it.
         unknown_base: score that every class has at an unknown base.
+        least_intron: lowest posterior of both ends of an intron on a path; needs `relaxed`.
         completed: transition weights by name -> the same with those that follow from others.
         label_bits: [states] the bit of each state in the bit sets of labels; None: bit i is that of state i.
     """
@@ -87,6 +88,7 @@ class Grammar:
     for_posteriors: Grammar | None = None
     relaxed: Relaxation | None = None
     unknown_base: float = 0.0
+    least_intron: float = 0.0
     completed: Callable[[Transitions], Transitions] = as_given
     label_bits: NDArray[np.int32] | None = None
 

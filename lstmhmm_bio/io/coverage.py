@@ -222,9 +222,9 @@ class _Coverage:
 
     def __init__(self, bins: int, size: int) -> None:
         self._size = size
-        # a block fills all bins from its first to its last, but for what it leaves of these two
-        self._steps = np.zeros(bins + 1, np.int64)
-        self._missing = np.zeros(bins, np.int64)
+        # a block fills all bins from its first to its last, but for what it leaves of these two (of bases none)
+        self._steps: NDArray[Any] = np.zeros(bins + 1, np.int32 if size == 1 else np.int64)
+        self._missing = np.zeros(bins if size > 1 else 0, np.int64)
         self._starts, self._ends = array("q"), array("q")
         self.bases = 0
 
@@ -234,18 +234,20 @@ class _Coverage:
         if len(self._starts) >= _BLOCKS:
             self._count()
 
-    def per_bin(self) -> NDArray[np.int64]:
-        """Aligned bases [bins]."""
+    def per_bin(self) -> NDArray[Any]:
+        """Aligned bases [bins]; to be called once."""
         self._count()
-        return np.cumsum(self._steps)[:-1] - self._missing
+        np.cumsum(self._steps, out=self._steps)
+        return self._steps[:-1] - self._missing if self._size > 1 else self._steps[:-1]
 
     def _count(self) -> None:
         start, end = (np.frombuffer(x, np.int64) for x in (self._starts, self._ends))
         first, last = start // self._size, (end - 1) // self._size
         np.add.at(self._steps, first, self._size)
         np.add.at(self._steps, last + 1, -self._size)
-        np.add.at(self._missing, first, start - first * self._size)
-        np.add.at(self._missing, last, (last + 1) * self._size - end)
+        if self._size > 1:
+            np.add.at(self._missing, first, start - first * self._size)
+            np.add.at(self._missing, last, (last + 1) * self._size - end)
         self.bases += int((end - start).sum())
         self._starts, self._ends = array("q"), array("q")
 
@@ -265,8 +267,9 @@ def _alignments(
     if not reads:
         raise InputError(f"{path} holds no aligned reads of mapping quality {min_mapq} or more; lower --min-mapq")
     read_length = sum(channel.bases for channel in coverage[:strands]) / reads
-    unit = np.minimum(_bin_sizes(sequences, size), max(1.0, read_length))
-    return sequences, np.stack([(bases / unit).astype(np.float32) for bases in counted], axis=1)
+    unit = np.minimum(_bin_sizes(sequences, size), max(1.0, read_length)) if size > 1 else None
+    per_unit = [(bases if unit is None else bases / unit).astype(np.float32) for bases in counted]
+    return sequences, np.stack(per_unit, axis=1)
 
 
 def _count_reads(

@@ -66,7 +66,7 @@ def small_batches() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lstmhmm_bio.scoring.CALL", LONG)
-        patch.setattr("lstmhmm_bio.decoding._BATCH_BASES", 2 * LONG)
+        patch.setattr("lstmhmm_bio.strands.BATCH_BASES", 2 * LONG)
         patch.setattr("lstmhmm_bio.decoding._SEGMENT_ROWS", 2)
         yield
 

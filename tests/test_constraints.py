@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import random_codes
 
-from lstmhmm_bio import constraints, decoding
+from lstmhmm_bio import constraints, decoding, paths, strands
 from lstmhmm_bio.constraints import forbidden_ends, slices_of
 from lstmhmm_bio.decoding import Decoded, Weights, decode_records
 from lstmhmm_bio.features import Record
@@ -196,10 +196,12 @@ def compared(record: Record, tracks: Tracks, decoded: Decoded) -> list[tuple[int
 def small_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records and slices of up to 256 bases as batches, longer ones block by block."""
     for name, value in {
-        "SHORT": (), "LONG": 256, "BLOCK": 200, "SEGMENT_FLANK": 64, "SEGMENT_CORE": 128, "_BATCH_BASES": 2048,
+        "SHORT": (), "LONG": 256, "BLOCK": 200, "SEGMENT_FLANK": 64, "SEGMENT_CORE": 128, "BATCH_BASES": 2048,
         "PATH_SEGMENT": 256, "PATH_FLANK": 64,
     }.items():  # fmt: skip
-        monkeypatch.setattr(decoding, name, value)
+        for module in (strands, paths, decoding):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
 
 
 def test_decoding_obeys_the_constraints_and_loses_nothing(small_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from spliced import simulate_spliced
 from tiny import random_codes, random_model
 
-from lstmhmm_bio import annotate, decoding
+from lstmhmm_bio import annotate
 from lstmhmm_bio.annotate import Annotator, Calibration
 from lstmhmm_bio.calibration import Counts
 from lstmhmm_bio.decoding import Decoded, Weights, decode_records
@@ -18,6 +18,7 @@ from lstmhmm_bio.hmm.graph import NEG
 from lstmhmm_bio.hmm.recursions import forward_backward
 from lstmhmm_bio.hmm.viterbi import UNITS, viterbi
 from lstmhmm_bio.nn.network import CodeMasks
+from lstmhmm_bio.paths import BLOCK
 from lstmhmm_bio.scoring import Tracks
 from lstmhmm_bio.segment import coverage
 from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
@@ -84,11 +85,11 @@ def long_case() -> tuple[Record, tuple[Gene, ...], Tracks]:
     return record, genes, noisy_tracks(record, genes, 1)
 
 
-@pytest.mark.parametrize("block", [decoding.BLOCK, 7000])
+@pytest.mark.parametrize("block", [BLOCK, 7000])
 def test_long_records_block_by_block(
     block: int, long_case: tuple[Record, tuple[Gene, ...], Tracks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "BLOCK", block)
+    monkeypatch.setattr("lstmhmm_bio.paths.BLOCK", block)
     record, genes, tracks = long_case
     found = decode_records([record], [tracks], CODE, bacteria.GRAMMAR, WEIGHTS)[0]
     assert_decoded(found, *at_once(record, tracks))
@@ -152,7 +153,7 @@ def test_coverage_counts_genes_over_each_base(long_case: tuple[Record, tuple[Gen
 
 def test_posteriors_of_a_grammar_with_memory_are_those_of_the_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
     size, rng = 1536, np.random.default_rng(7)
-    monkeypatch.setattr(decoding, "_BATCH_BASES", 2 * size)
+    monkeypatch.setattr("lstmhmm_bio.strands.BATCH_BASES", 2 * size)
     grammar, code = eukaryote.grammar(5, memory=True), GeneticCode.from_number(1, ("ATG",))
     transitions = eukaryote.INITIAL_WEIGHTS | {"start": -2.0, "intron0": -2.0, "intron1": -2.0, "intron2": -2.0}
     annotation, _ = simulate_spliced("r", 3, genes=8)

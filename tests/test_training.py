@@ -602,7 +602,7 @@ def test_fit_makes_a_model_of_genes_with_introns(
     spliced_row: SheetRow, spliced_genome: LabeledGenome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lstmhmm_bio.scoring.CALL", 6144)
-    monkeypatch.setattr("lstmhmm_bio.decoding._BATCH_BASES", 2 * 6144)
+    monkeypatch.setattr("lstmhmm_bio.strands.BATCH_BASES", 2 * 6144)
     reports: list[str] = []
     card = fit(
         [spliced_row],

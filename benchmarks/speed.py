@@ -66,6 +66,7 @@ def main() -> None:
             print(*measured[-1], sep="\n  ", file=sys.stderr)
         large = None
         if arguments.large:
+            measure([*lstmhmm, str(arguments.large)])  # compiles what the others did not need
             large = measure([*lstmhmm, str(arguments.large)]), measure([*pyrodigal, str(arguments.large)])
     # last, because a process that grows passes its own peak memory on to its children
     rows = []

@@ -27,9 +27,15 @@ def fill(marker: str, text: str, page: Path = README) -> None:
 
 
 def versions(model: str) -> str:
-    """Which programs and which model made a page."""
-    import jax
+    """Which programs and which model made a page that compares with Pyrodigal."""
     import pyrodigal
+
+    return f"{version(model)}, Pyrodigal {pyrodigal.__version__}"
+
+
+def version(model: str) -> str:
+    """Program and model, with what tells them from others."""
+    import jax
 
     from lstmhmm_bio import __version__
     from lstmhmm_bio.model import read_card
@@ -37,7 +43,7 @@ def versions(model: str) -> str:
     card = read_card(model)
     return (
         f"lstmhmm {__version__} with model {card['name']} {card['version']} (weights {card['sha256'][:12]}, "
-        f"jax {jax.__version__}), Pyrodigal {pyrodigal.__version__}"
+        f"jax {jax.__version__})"
     )
 
 

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from pages import table, versions
+from pages import table, version
 
 from lstmhmm_bio.io.reference import Transcript, read_transcripts
 
@@ -72,7 +72,7 @@ def page(name: str, model: str, reference: list[Transcript], predicted: list[Tra
     header = ["end", "both have a UTR", "only the annotation", "only lstmhmm", "median difference", "median distance"]
     return (
         "# Untranslated regions\n\n"
-        f"Written by `python benchmarks/untranslated.py`: {versions(model).split(', Pyro')[0]}.\n\n"
+        f"Written by `python benchmarks/untranslated.py`: {version(model)}.\n\n"
         f"{name} with its RNA-seq: {len(predicted)} genes, of {len(pairs)} of which the whole\n"
         "CDS is annotated. At their ends, in bases of the genome (a negative difference: the annotated transcript\n"
         "reaches farther; of several isoforms the one counts whose end is nearest):\n\n"

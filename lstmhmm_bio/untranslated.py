@@ -51,6 +51,8 @@ INTO_INTRON = 20
 FARTHEST = 20_000
 #: shorter pieces behind an intron are left out
 SHORTEST_PIECE = 10
+#: mean lengths of untranslated regions, those of most eukaryotes, for models whose training annotation has none
+USUAL_LENGTHS = {"five_prime": 150.0, "three_prime": 250.0}
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,6 @@ class Reach(NamedTuple):
     odds: Values
 
 
-#: mean lengths of untranslated regions, those of most eukaryotes, for models whose training annotation has none
-USUAL_LENGTHS = {"five_prime": 150.0, "three_prime": 250.0}
 #: nothing to follow
 NOWHERE = Reach(np.empty(0, np.int64), np.zeros(1))
 
@@ -147,24 +147,40 @@ class UntranslatedRegions:
         found: list[list[tuple[int, int]]] = [[] for _ in genes]
         known = sorted(introns.items())
         for start, end, left, right in gaps(genes, len(depth)):
-            size, between = end - start, depth[start:end]
+            between = depth[start:end]
             begin, after = (bisect_left(known, x, key=lambda item: item[0][0]) for x in (start, end))
             inside = [(s - start, e - start, of, n) for (s, e, of), n in known[begin:after] if e <= end]
-            rightwards = leftwards = NOWHERE
-            if left is not None and (level := _level(genes[left], depth, last=True)):
-                strand = genes[left].strand
-                ways = [(s, e, of == strand, n) for s, e, of, n in inside]
-                rightwards = follow(between, ways, level, self._lengths[strand == "+"])
-            if right is not None and (level := _level(genes[right], depth, last=False)):
-                strand = genes[right].strand
-                ways = [(size - e, size - s, of == strand, n) for s, e, of, n in inside]
-                leftwards = follow(between[::-1], ways, level, self._lengths[strand == "-"])
+            rightwards, leftwards = (
+                NOWHERE if i is None else self._reach(genes[i], depth, between, inside, last=last)
+                for i, last in ((left, True), (right, False))
+            )
             ahead, back = apart(rightwards, leftwards, between)
             if left is not None:
                 found[left] += [(start + s, start + e) for s, e in stretches(ahead)]
             if right is not None:
                 found[right] += [(end - e, end - s) for s, e in stretches(back)]
         return tuple(_with(gene, sorted(parts)) for gene, parts in zip(genes, found, strict=True))
+
+    def _reach(
+        self,
+        gene: Gene,
+        depth: NDArray[np.float32],
+        between: NDArray[np.float32],
+        inside: Sequence[tuple[int, int, str, int]],
+        *,
+        last: bool,
+    ) -> Reach:
+        """A gene's transcript followed from its right (`last`) or left end into a gap of depths `between`; to the left
+        on mirrored coordinates.
+        """
+        level = _level(gene, depth, last=last)
+        if not level:
+            return NOWHERE
+        ways = [(s, e, of == gene.strand, n) for s, e, of, n in inside]
+        if not last:
+            size, between = len(between), between[::-1]
+            ways = [(size - e, size - s, own, n) for s, e, own, n in ways]
+        return follow(between, ways, level, self._lengths[(gene.strand == "+") == last])
 
 
 def _level(gene: Gene, depth: NDArray[np.float32], *, last: bool) -> float:

@@ -21,6 +21,7 @@ from eukaryotes import scores_of, together_of
 from pages import ROOT, table
 
 from lstmhmm_bio.evaluation import Score
+from lstmhmm_bio.io.reference import read_reference
 
 BUDDING, OTHERS = ("euk/scer_s288c", "euk/spar_cbs432"), ("euk/spom_972h",)
 #: number of each chromosome of *S. cerevisiae* by the accession of its sequence; those of *S. paradoxus* have it as
@@ -72,7 +73,7 @@ def fold(train: Path, folder: Path, held_out: Collection[str]) -> list[dict[str,
     card, genes = folder / "runs/yeasts-fold/yeasts-fold.toml", folder / "genes.gff3"
     command = [sys.executable, "-m", "lstmhmm_bio", "annotate", str(folder / "test/genome.fa.gz"), "-o", str(genes)]
     subprocess.run([*command, "--model", str(card), "--quiet"], check=True)
-    return list(scores_of(folder / "test", genes).values())
+    return list(scores_of(folder / "test", read_reference(genes, allow_empty=True).transcripts).values())
 
 
 def split(source: Path, target: Path, chosen: Callable[[str], bool]) -> None:

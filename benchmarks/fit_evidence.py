@@ -1,6 +1,7 @@
-"""Fits the weights of RNA-seq evidence and writes them into model cards.
+"""Fits the weights of RNA-seq evidence, prints them as the table `evidence` of recipes/recipes.toml, and writes the
+share of them that counts into model cards.
 
-    python benchmarks/fit_evidence.py FASTA ANNOTATION EVIDENCE... --cards lstmhmm_bio/models/eudicots.toml ...
+    python benchmarks/fit_evidence.py FASTA ANNOTATION EVIDENCE... --share 0.7 --cards lstmhmm_bio/models/eudicots.toml
 
 EVIDENCE are spliced alignments of the genome FASTA or GFF files with intron rows. What is fitted is in
 `lstmhmm_bio.evidence`.
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import tomli_w
 
-from lstmhmm_bio.evidence import Intron, IntronEvidence, fit
+from lstmhmm_bio.evidence import IntronEvidence, fit
 from lstmhmm_bio.io import read_records
+from lstmhmm_bio.io.introns import Intron
 from lstmhmm_bio.io.reference import read_transcripts
 
 
@@ -26,7 +28,8 @@ def main() -> None:
     parser.add_argument("fasta")
     parser.add_argument("annotation")
     parser.add_argument("evidence", nargs="+")
-    parser.add_argument("--cards", nargs="+", type=Path, required=True)
+    parser.add_argument("--share", type=float, default=1.0, help="of the log odds that counts (default: all)")
+    parser.add_argument("--cards", nargs="+", type=Path, default=[])
     arguments = parser.parse_args()
     records = list(read_records(arguments.fasta))
     introns: defaultdict[str, set[Intron]] = defaultdict(set)
@@ -35,10 +38,10 @@ def main() -> None:
             introns[t.seqid].update((a[1], b[0], t.strand) for a, b in pairwise(t.segments))
     evidence = IntronEvidence.read(arguments.evidence, sequences={r.id: r.codes for r in records})
     weights = fit(records, introns, evidence)
-    print(weights)
+    print(tomli_w.dumps({"evidence": {"share": arguments.share} | weights.card()}))
     for path in arguments.cards:
         card = tomllib.loads(path.read_text("utf-8"))
-        card["evidence"] = weights.card()
+        card["evidence"] = weights.shared(arguments.share).card()
         path.write_text(tomli_w.dumps(card), "utf-8")
 
 

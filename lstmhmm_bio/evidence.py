@@ -4,15 +4,21 @@ How often the true and the other splice site candidates of an annotated genome a
 alignment's gap gives, for every n, a log-likelihood ratio log P(n | true site) - log P(n | other candidate) (`fit`).
 It is added to the score of the donor or acceptor at that place: evidence shifts the odds and never forces a path. Sites
 that were not seen get the (slightly negative) ratio of n = 0, since a gene may not be expressed.
+
+Aligners' and the spliceosome's mistakes grow with expression, so n alone says little in a gene of thousands of reads.
+Sites that most reads pass by (`LEAST_SHARE`) are a class of their own: other reads are spliced between the same donor
+or acceptor and another site, as in the percent-spliced-in of 5' and 3' splice sites (Pervouchine et al.,
+Bioinformatics 29:273, 2013), or are not spliced there at all. An intron that skips a site without sharing an end with
+it does not count: reads of tandem genes are often aligned half to the one and half to the other.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +27,18 @@ from .errors import InputError
 from .features import Record
 from .hmm.grammars import eukaryote_marks
 from .hmm.viterbi import UNITS
+from .io.introns import Intron, read_introns
 from .nn.network import CodeMasks
 from .scoring import Tracks
-from .sequence import EUKARYOTIC_STARTS, Codes, GeneticCode, encode, reverse_complement
+from .sequence import EUKARYOTIC_STARTS, Codes, GeneticCode, reverse_complement
 
-#: an intron of a record: 0-based half-open, strand
-Intron = tuple[int, int, str]
 #: smallest number of reads of each class of support; the first class is "never seen"
 SUPPORT = (0, 1, 2, 4, 8, 16, 32)
+#: seen, but in less than this share of the reads that could have shown it: the last class
+LEAST_SHARE = 0.5
+CLASSES = len(SUPPORT) + 1
 #: shares of the reads that are kept to fit the weights of shallower sequencing
 THINNING = (1 / 4, 1 / 16, 1 / 64, 1 / 256, 1 / 1024, 1 / 4096)
-#: a gap of an alignment is an intron between these lengths
-SHORTEST, LONGEST = 20, 500_000
-#: bits of SAM flags that rule an alignment out: unmapped, secondary, quality failure, duplicate
-_UNFIT = 0x4 | 0x100 | 0x200 | 0x400
-_SKIP = 3  # CIGAR operation N
-_REFERENCE_OPERATIONS = {0, 2, 3, 7, 8}
 _LARGEST_RATIO = 12.0
 
 
@@ -46,7 +48,7 @@ class SupportWeights:
 
     Attributes:
         depths: spliced reads per million bases of genome, descending.
-        donor, acceptor: [depths][len(SUPPORT)].
+        donor, acceptor: [depths][CLASSES].
     """
 
     depths: tuple[float, ...]
@@ -55,24 +57,56 @@ class SupportWeights:
 
     @staticmethod
     def from_card(table: Mapping[str, Any]) -> SupportWeights:
-        """From a model card's table `evidence`."""
+        """From a model card's table `evidence`.
+
+        Raises:
+            InputError: it is of another version.
+        """
+        if table.get("support") != list(SUPPORT) or table.get("least_share") != LEAST_SHARE:
+            raise InputError("the model's weights of evidence are of another version; train it again")
         donor, acceptor = (tuple(map(tuple, table[kind])) for kind in ("donor", "acceptor"))
         return SupportWeights(tuple(table["depths"]), donor, acceptor)
 
     def card(self) -> dict[str, Any]:
         """The table `evidence` of a model card."""
         donor, acceptor = ([list(row) for row in rows] for rows in (self.donor, self.acceptor))
-        return {"support": list(SUPPORT), "depths": list(self.depths), "donor": donor, "acceptor": acceptor}
+        return {
+            "support": list(SUPPORT),
+            "least_share": LEAST_SHARE,
+            "depths": list(self.depths),
+            "donor": donor,
+            "acceptor": acceptor,
+        }
+
+    def shared(self, share: float) -> SupportWeights:
+        """A share of all ratios, where what else is known of a site tells part of the same."""
+        donor, acceptor = (
+            tuple(tuple(round(share * x, 4) for x in row) for row in rows) for rows in (self.donor, self.acceptor)
+        )
+        return SupportWeights(self.depths, donor, acceptor)
 
     def at(self, depth: float) -> dict[str, NDArray[np.float64]]:
-        """Ratios of "donor" and "acceptor" at the nearest depth, [len(SUPPORT)] each."""
+        """Ratios of "donor" and "acceptor" at the nearest depth, [CLASSES] each."""
         level = int(np.argmin(np.abs(np.log(self.depths) - np.log(max(depth, 1e-9)))))
         return {"donor": np.array(self.donor[level]), "acceptor": np.array(self.acceptor[level])}
 
 
-def support_class(reads: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Index into `SUPPORT` of numbers of reads."""
-    return np.searchsorted(SUPPORT, reads, side="right") - 1
+class SiteReads(NamedTuple):
+    """Reads at splice sites of one kind, [2, length], each strand in its own 5' to 3' orientation.
+
+    Attributes:
+        spliced: reads that are spliced there.
+        passing: where some are, those that pass the site by.
+    """
+
+    spliced: NDArray[np.int64]
+    passing: NDArray[np.int64]
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """Class of support, an index below `CLASSES`."""
+        few = (self.spliced > 0) & (self.spliced < LEAST_SHARE * (self.spliced + self.passing))
+        return np.where(few, CLASSES - 1, np.searchsorted(SUPPORT, self.spliced, side="right") - 1)
 
 
 @dataclass(frozen=True)
@@ -82,53 +116,43 @@ class IntronEvidence:
     Attributes:
         by_record: the introns of each record, with the number of reads that support each.
         depth: spliced reads per million bases of the genome.
+        unspliced: reads that go on over ends of these introns, by record and that place.
     """
 
     by_record: Mapping[str, Counter[Intron]]
     depth: float
+    unspliced: Mapping[str, Counter[int]] = field(default_factory=dict)
 
     @staticmethod
     def read(
         paths: Sequence[str | Path], *, sequences: Mapping[str, Codes], reference: str | None = None
     ) -> IntronEvidence:
-        """Introns of alignments (BAM, CRAM, SAM) and of GFF files with `intron` rows, added up.
-
-        Args:
-            paths: the files.
-            sequences: codes of the records, to tell the strand by the splice sites where the aligner does not.
-            reference: FASTA of a CRAM.
-
-        Raises:
-            InputError: a file that is neither, names none of the records, or cannot be read.
-        """
-        total: defaultdict[str, Counter[Intron]] = defaultdict(Counter)
-        for path in paths:
-            found = _of_gff(Path(path)) if is_gff(path) else _of_alignments(str(path), sequences, reference)
-            if found and not any(seqid in sequences for seqid in found):
-                raise InputError(f"{path}: none of its sequence names is in the genome; they must match")
-            for seqid, introns in found.items():
-                total[seqid].update(introns)
+        """Introns of alignments and of GFF files with `intron` rows, as `io.introns.read_introns`."""
+        introns, unspliced = read_introns(paths, sequences=sequences, reference=reference)
         bases = sum(len(codes) for codes in sequences.values())
-        reads = sum(sum(introns.values()) for introns in total.values())
-        return IntronEvidence(dict(total), 1e6 * reads / max(bases, 1))
+        reads = sum(sum(found.values()) for found in introns.values())
+        return IntronEvidence(dict(introns), 1e6 * reads / max(bases, 1), dict(unspliced))
 
     def within(self, seqid: str, start: int, end: int, *, name: str) -> IntronEvidence:
         """What is inside a stretch of a record, for the record of that stretch alone, which has a name of its own."""
         introns = self.by_record.get(seqid, {}).items()
         inside = {(s - start, e - start, strand): n for (s, e, strand), n in introns if start <= s and e <= end}
-        return IntronEvidence({name: Counter(inside)}, self.depth)
+        unspliced = {x - start: n for x, n in self.unspliced.get(seqid, {}).items() if start <= x <= end}
+        return IntronEvidence({name: Counter(inside)}, self.depth, {name: Counter(unspliced)})
 
     def thinned(self, share: float, rng: np.random.Generator) -> IntronEvidence:
         """What less sequencing would have shown: each read is kept with a probability."""
-        kept = {
-            seqid: Counter({i: n for i, reads in introns.items() if (n := int(rng.binomial(reads, share)))})
-            for seqid, introns in self.by_record.items()
-        }
-        return IntronEvidence(kept, share * self.depth)
 
-    def sites(self, seqid: str, length: int, *, around: int = 0) -> dict[str, NDArray[np.int64]]:
-        """Reads at the first ("donor") and the last ("acceptor") base of introns: [2, length] each, every strand in its
-        own 5' to 3' orientation.
+        def kept(of: Mapping[str, Counter[Any]]) -> dict[str, Counter[Any]]:
+            return {
+                seqid: Counter({key: n for key, reads in found.items() if (n := int(rng.binomial(reads, share)))})
+                for seqid, found in of.items()
+            }
+
+        return IntronEvidence(kept(self.by_record), share * self.depth, kept(self.unspliced))
+
+    def sites(self, seqid: str, length: int, *, around: int = 0) -> dict[str, SiteReads]:
+        """Reads at the first ("donor") and the last ("acceptor") base of introns.
 
         Args:
             seqid: record.
@@ -136,18 +160,37 @@ class IntronEvidence:
             around: how many of these a circular record was read on for, before its first base and behind its last; its
                 introns are seen in every turn.
         """
-        out = {kind: np.zeros((2, length), np.int64) for kind in ("donor", "acceptor")}
+        out = {kind: SiteReads(*np.zeros((2, 2, length), np.int64)) for kind in ("donor", "acceptor")}
         turn = length - 2 * around
-        for (start, end, strand), reads in self.by_record.get(seqid, {}).items():
+        introns = self.by_record.get(seqid, Counter())
+        passing = self._passing(seqid)
+        for (start, end, strand), reads in introns.items():
             if start >= turn or end - start > turn or (end > turn and not around):
                 continue
             row = "+-".index(strand)
+            ends = [passing[start, strand, True], passing[end, strand, False]]
             for s in range((start + around) % turn, length - (end - start) + 1, turn):
                 e = s + end - start
-                first, last = (s, e - 1) if row == 0 else (length - e, length - 1 - s)
-                out["donor"][row, first] += reads
-                out["acceptor"][row, last] += reads
+                places = (s, e - 1) if row == 0 else (length - e, length - 1 - s)
+                for site, place, others in zip(out.values(), places, ends[:: 1 - 2 * row], strict=True):
+                    site.spliced[row, place] += reads
+                    site.passing[row, place] = others
         return out
+
+    def _passing(self, seqid: str) -> Counter[tuple[int, str, bool]]:
+        """Reads that pass by the ends of introns: by place, strand and whether it is the left end."""
+        introns = self.by_record.get(seqid, Counter())
+        ends: Counter[tuple[int, str, bool]] = Counter()
+        for (start, end, strand), reads in introns.items():
+            ends[start, strand, True] += reads
+            ends[end, strand, False] += reads
+        unspliced = self.unspliced.get(seqid, Counter())
+        passing = Counter({end: unspliced[end[0]] for end in ends})
+        for (start, end, strand), reads in introns.items():
+            # reads spliced between one end of the intron and another site than its other end
+            passing[start, strand, True] += ends[end, strand, False] - reads
+            passing[end, strand, False] += ends[start, strand, True] - reads
+        return passing
 
     def add_to(
         self, record: Record, tracks: Tracks, sites: Sequence[str], weights: SupportWeights, *, around: int = 0
@@ -164,7 +207,7 @@ class IntronEvidence:
         reads = self.sites(record.id, len(record), around=around)
         for kind, ratios in weights.at(self.depth).items():
             column = tracks.sites[..., sites.index(kind)]
-            bonus = np.rint(ratios[support_class(reads[kind])] * UNITS)
+            bonus = np.rint(ratios[reads[kind].classes] * UNITS)
             limit = np.iinfo(column.dtype).max
             column[:] = np.clip(column + bonus, -limit, limit).astype(column.dtype)
 
@@ -172,79 +215,6 @@ class IntronEvidence:
         """How many of some introns were seen."""
         seen = self.by_record.get(seqid, Counter())
         return sum((start, end, strand) in seen for start, end in introns)
-
-
-_Found = defaultdict[str, Counter[Intron]]
-
-
-def is_gff(path: str | Path) -> bool:
-    """Whether a file of evidence is one with rows of introns, by its name."""
-    return any(suffix in (".gff", ".gff3", ".gtf") for suffix in Path(path).suffixes)
-
-
-def _of_gff(path: Path) -> _Found:
-    """`intron` rows; the score column is the number of reads, 1 where it is empty."""
-    from .io.compression import open_input
-
-    found: _Found = defaultdict(Counter)
-    with open_input(str(path)) as stream:
-        for number, line in enumerate(stream, 1):
-            columns = line.decode(errors="replace").rstrip("\r\n").split("\t")
-            if line.startswith(b"#") or len(columns) < 8 or columns[2] != "intron":
-                continue
-            try:
-                start, end = int(columns[3]) - 1, int(columns[4])
-                reads = 1 if columns[5] == "." else round(float(columns[5]))
-            except ValueError:
-                raise InputError(f"{path} line {number}: coordinates or score are no numbers") from None
-            if columns[6] in "+-":
-                found[columns[0]][(start, end, columns[6])] += reads
-    if not found:
-        raise InputError(f"{path}: holds no intron row with a strand")
-    return found
-
-
-def _of_alignments(path: str, sequences: Mapping[str, Codes], reference: str | None) -> _Found:
-    """Gaps of spliced primary alignments; their strand by the tag XS or ts, else by the splice sites."""
-    from .io.alignments import open_alignments
-
-    found: _Found = defaultdict(Counter)
-    with open_alignments(path, reference=reference, failure="not readable as BAM, CRAM or SAM") as alignments:
-        for read in alignments.fetch(until_eof=True):
-            if read.flag & _UNFIT or not read.cigartuples:
-                continue
-            position = read.reference_start
-            for operation, length in read.cigartuples:
-                if operation == _SKIP and SHORTEST <= length <= LONGEST:
-                    strand = _strand_of(read, position, position + length, sequences)
-                    if strand:
-                        found[str(read.reference_name)][(position, position + length, strand)] += 1
-                if operation in _REFERENCE_OPERATIONS:
-                    position += length
-    return found
-
-
-#: splice sites that tell the strand: first two and last two bases of the intron on the forward strand
-_MOTIFS = {
-    ("GT", "AG"): "+", ("GC", "AG"): "+", ("AT", "AC"): "+", ("CT", "AC"): "-", ("CT", "GC"): "-", ("GT", "AT"): "-",
-}  # fmt: skip
-_MOTIF_CODES = {(tuple(encode(a).tolist()), tuple(encode(b).tolist())): s for (a, b), s in _MOTIFS.items()}
-
-
-def _strand_of(read: Any, start: int, end: int, sequences: Mapping[str, Codes]) -> str:
-    """The strand, "" where nothing tells it."""
-    if read.has_tag("XS"):
-        tag = read.get_tag("XS")
-        return tag if tag in ("+", "-") else ""
-    if read.has_tag("ts"):  # minimap2: strand of the transcript relative to the read
-        tag = read.get_tag("ts")
-        if tag in ("+", "-"):
-            return tag if not read.is_reverse else {"+": "-", "-": "+"}[tag]
-    codes = sequences.get(read.reference_name)
-    if codes is None or end > len(codes):
-        return ""
-    key = (tuple(codes[start : start + 2].tolist()), tuple(codes[end - 2 : end].tolist()))
-    return _MOTIF_CODES.get(key, "")
 
 
 def fit(
@@ -271,20 +241,20 @@ def fit(
 def _ratios(
     records: Iterable[Record], introns: Mapping[str, Iterable[Intron]], evidence: IntronEvidence
 ) -> dict[str, tuple[float, ...]]:
-    true, other = ({kind: np.full(len(SUPPORT), 0.5) for kind in ("donor", "acceptor")} for _ in range(2))
+    true, other = ({kind: np.full(CLASSES, 0.5) for kind in ("donor", "acceptor")} for _ in range(2))
     masks = CodeMasks.of(GeneticCode.from_number(1, EUKARYOTIC_STARTS))
     for record in records:
         known = IntronEvidence({record.id: Counter(introns.get(record.id, ()))}, 0.0)
         annotated, seen = (e.sites(record.id, len(record)) for e in (known, evidence))
         marks = eukaryote_marks.marks(np.stack([record.codes, reverse_complement(record.codes)]), masks)
         for kind, mark in (("donor", eukaryote_marks.DONOR_HERE), ("acceptor", eukaryote_marks.ACCEPTOR_ENDS_HERE)):
-            classes, candidate = support_class(seen[kind]), (marks & mark) != 0
-            right = annotated[kind] > 0
-            true[kind] += np.bincount(classes[candidate & right], minlength=len(SUPPORT))
-            other[kind] += np.bincount(classes[candidate & ~right], minlength=len(SUPPORT))
+            classes, candidate = seen[kind].classes, (marks & mark) != 0
+            right = annotated[kind].spliced > 0
+            true[kind] += np.bincount(classes[candidate & right], minlength=CLASSES)
+            other[kind] += np.bincount(classes[candidate & ~right], minlength=CLASSES)
     out = {}
     for kind in true:
         values = np.log(true[kind] / true[kind].sum()) - np.log(other[kind] / other[kind].sum())
-        values[1:] = np.maximum.accumulate(values[1:])  # more reads never speak less for an intron
+        values[1:-1] = np.maximum.accumulate(values[1:-1])  # more reads never speak less for an intron
         out[kind] = tuple(round(float(v), 4) for v in np.clip(values, -_LARGEST_RATIO, _LARGEST_RATIO))
     return out

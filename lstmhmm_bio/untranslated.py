@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .evidence import Intron, IntronEvidence
+from .evidence import IntronEvidence
 from .features import Annotation, Gene
+from .io.introns import Intron
 
 Values = NDArray[np.float64]
 

@@ -173,7 +173,7 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
     if "confidence" in recipe:
         said["confidence"] = recipe["confidence"]
     if recipe["kind"] == "eukaryote":
-        said["evidence"] = _shared(**recipes["evidence"])
+        said["evidence"] = _evidence(recipes["evidence"])
     order = (
         "version",
         "description",
@@ -195,10 +195,11 @@ def _finish(name: str, recipe: dict[str, Any], recipes: dict[str, Any], data: Pa
     return save_model(replace(model, card={k: card[k] for k in order if k in card}), folder)
 
 
-def _shared(share: float, donor: list[list[float]], acceptor: list[list[float]], **others: Any) -> dict[str, Any]:
+def _evidence(table: dict[str, Any]) -> dict[str, Any]:
     """Weights of evidence of which a share counts."""
-    donor, acceptor = ([[round(share * x, 4) for x in row] for row in rows] for rows in (donor, acceptor))
-    return {**others, "donor": donor, "acceptor": acceptor}
+    from lstmhmm_bio.evidence import SupportWeights
+
+    return SupportWeights.from_card(table).shared(table["share"]).card()
 
 
 def _genes_at_home(model: Any, rows: list[Any]) -> float:

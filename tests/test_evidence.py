@@ -10,7 +10,7 @@ from lstmhmm_bio import annotate
 from lstmhmm_bio.annotate import Annotator
 from lstmhmm_bio.cli.session import Source, introns_of
 from lstmhmm_bio.errors import InputError
-from lstmhmm_bio.evidence import SUPPORT, IntronEvidence, SupportWeights, fit, support_class
+from lstmhmm_bio.evidence import CLASSES, IntronEvidence, SiteReads, SupportWeights, fit
 from lstmhmm_bio.features import Gene, Record
 from lstmhmm_bio.hmm.viterbi import UNITS
 from lstmhmm_bio.nn.network import NetworkConfig
@@ -142,16 +142,52 @@ def test_other_files_that_hold_no_evidence(tmp_path, sequences, capfd):
 def test_sites_lie_at_the_ends_of_introns_on_their_strand():
     evidence = IntronEvidence({"chr": Counter({(10, 30, "+"): 2, (50, 70, "-"): 3, (95, 120, "+"): 1})}, 1.0)
     sites = evidence.sites("chr", 100)
-    assert {k: [tuple(x) for x in np.argwhere(v)] for k, v in sites.items()} == {
+    assert {k: [tuple(x) for x in np.argwhere(v.spliced)] for k, v in sites.items()} == {
         "donor": [(0, 10), (1, 30)],  # 100 - 70
         "acceptor": [(0, 29), (1, 49)],
     }
-    assert sites["donor"][0, 10] == 2
-    assert sites["acceptor"][1, 49] == 3
+    assert sites["donor"].spliced[0, 10] == 2
+    assert sites["acceptor"].spliced[1, 49] == 3
+    assert not any(site.passing.any() for site in sites.values())
+
+
+def test_reads_that_pass_a_site_by():
+    introns = {(10, 30, "+"): 20, (10, 35, "+"): 3, (5, 35, "+"): 1, (12, 28, "+"): 9, (10, 30, "-"): 7}
+    evidence = IntronEvidence({"r": Counter(introns)}, 1.0, {"r": Counter({10: 2, 28: 8, 35: 100})})
+    sites = evidence.sites("r", 50)
+    assert {
+        (row, at): site.tolist()
+        for row, at in ((0, 5), (0, 10), (0, 12), (1, 20))
+        for site in [np.array([sites["donor"].spliced[row, at], sites["donor"].passing[row, at]])]
+    } == {
+        (0, 5): [1, 3],  # (10, 35) has the same acceptor
+        (0, 10): [23, 1 + 2],  # (5, 35), and two unspliced reads
+        (0, 12): [9, 0],  # the intron around it shares no end with it
+        (1, 20): [7, 0],  # the other strand's introns, and what is unspliced at the other end, do not count
+    }
+    assert {at: (sites["acceptor"].spliced[0, at], sites["acceptor"].passing[0, at]) for at in (27, 29, 34)} == {
+        27: (9, 8),
+        29: (20, 3),
+        34: (4, 20 + 100),
+    }
+    assert (sites["acceptor"].spliced[1, 39], sites["acceptor"].passing[1, 39]) == (7, 2)
+
+
+def test_unspliced_reads_of_alignments_are_counted_where_introns_end(tmp_path, sequences):
+    start, cigar = gap(FORWARD)
+    reads = [(start, cigar, 0, []), (start, "20M", 0, []), (FORWARD[0], "10M", 0, []), (FORWARD[0] - 1, "2M", 0, [])]
+    reads += [(FORWARD[1] - 4, "4M2D9M", 0, []), (FORWARD[1] - 4, "3M1I9M", 0, []), (start, "20M", 1024, [])]
+    bams = [write_bam(tmp_path / f"{n}.bam", reads[n:]) for n in (0, 1)]
+    found = IntronEvidence.read(bams[:1], sequences=sequences)
+    assert found.unspliced == {"chr": Counter({FORWARD[0]: 2, FORWARD[1]: 1})}
+    both = IntronEvidence.read(bams, sequences=sequences).unspliced  # the other one sees no spliced read
+    assert both == {"chr": Counter({FORWARD[0]: 4, FORWARD[1]: 2})}
+    inside = found.within("chr", FORWARD[0] - 3, 60, name="part")
+    assert inside.unspliced == {"part": Counter({3: 2, 3 + FORWARD[1] - FORWARD[0]: 1})}
 
 
 def test_weights_of_the_nearest_depth_are_added_in_fixed_point():
-    low, high = (tuple(float(i + k) for i in range(len(SUPPORT))) for k in (0, 20))
+    low, high = (tuple(float(i + k) for i in range(CLASSES)) for k in (0, 20))
     weights = SupportWeights((1e6, 1e3), (high, low), (high, low))
     assert SupportWeights.from_card(weights.card()) == weights
     evidence = IntronEvidence({"r": Counter({(10, 30, "+"): 2})}, 2e3)
@@ -163,7 +199,7 @@ def test_weights_of_the_nearest_depth_are_added_in_fixed_point():
 
 
 def test_bonus_does_not_overflow():
-    ratios = (12.0,) * len(SUPPORT)
+    ratios = (12.0,) * CLASSES
     [tracks] = Tracks.empty([20], NetworkConfig(classes=4, sites=("donor", "acceptor")))
     tracks.sites[:] = 31 * UNITS
     evidence = IntronEvidence({}, 1.0)
@@ -174,9 +210,22 @@ def test_bonus_does_not_overflow():
 
 
 def test_support_classes():
-    assert support_class(np.array([0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 9999])).tolist() == [
-        0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6,
+    spliced = np.array([0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 9999, 0, 1, 1, 32, 32])
+    passing = np.array([0] * 12 + [1, 1, 2, 32, 33])
+    assert SiteReads(spliced, passing).classes.tolist() == [
+        0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 0, 1, 7, 6, 7,
     ]  # fmt: skip
+
+
+def test_weights_of_another_version_are_refused():
+    row = ((0.0,) * CLASSES,)
+    card = SupportWeights((1.0,), row, row).card()
+    for other in ({"support": [0, 1]}, {"least_share": 0.1}):
+        with pytest.raises(InputError, match="weights of evidence are of another version"):
+            SupportWeights.from_card(card | other)
+    del card["least_share"]
+    with pytest.raises(InputError, match="weights of evidence are of another version"):
+        SupportWeights.from_card(card)
 
 
 def test_fit_is_the_ratio_of_shares_and_never_falls():
@@ -194,16 +243,18 @@ def test_fit_is_the_ratio_of_shares_and_never_falls():
     full = weights.at(1e4)["donor"]
     assert full[0] == pytest.approx(np.log(0.25), abs=0.3)  # three quarters of the true ones are seen
     assert full[5] > 4  # 16 to 31 reads: hardly any other candidate is seen
-    assert all((np.diff(row[1:]) >= 0).all() for row in weights.donor + weights.acceptor)
+    assert all((np.diff(row[1:-1]) >= 0).all() for row in weights.donor + weights.acceptor)
     assert len(weights.depths) == len(weights.donor) == len(weights.acceptor)
     assert weights.at(1e-9)["donor"][0] > full[0]  # few reads: not to be seen says little
 
 
 def test_thinning_keeps_the_share():
-    evidence = IntronEvidence({"r": Counter({(i, i + 50, "+"): 100 for i in range(100)})}, 80.0)
+    counts = Counter({(i, i + 50, "+"): 100 for i in range(100)})
+    evidence = IntronEvidence({"r": counts}, 80.0, {"r": Counter(dict.fromkeys(range(1000), 10))})
     less = evidence.thinned(0.25, np.random.default_rng(1))
     assert less.depth == 20.0
     assert 2200 < sum(less.by_record["r"].values()) < 2800
+    assert 2200 < sum(less.unspliced["r"].values()) < 2800
 
 
 def test_evidence_of_a_region_lies_where_the_region_says(tmp_path):
@@ -238,17 +289,21 @@ def test_introns_of_a_circle_are_seen_in_every_turn(around):
         }
     )
     length = 20 + 2 * around
-    found = IntronEvidence({"r": Counter(introns)}, 1.0).sites("r", length, around=around)
-    expected = IntronEvidence({"r": turns}, 1.0).sites("r", length)
+    unspliced = Counter({3: 5, 9: 7, 24: 6})
+    in_turns = Counter({at + around + k * 20: n for at, n in unspliced.items() for k in range(-3, 4)})
+    found = IntronEvidence({"r": Counter(introns)}, 1.0, {"r": unspliced}).sites("r", length, around=around)
+    expected = IntronEvidence({"r": turns}, 1.0, {"r": in_turns}).sites("r", length)
     for kind, reads in expected.items():
-        assert reads.any()
-        np.testing.assert_array_equal(found[kind], reads)
+        assert reads.spliced.any()
+        assert reads.passing.any()
+        np.testing.assert_array_equal(found[kind].spliced, reads.spliced)
+        np.testing.assert_array_equal(found[kind].passing, reads.passing)
 
 
 def test_evidence_counts_for_genes_over_the_origin(monkeypatch):
     monkeypatch.setattr(annotate, "AROUND", 1000)
     model = random_model(3, "eukaryote")
-    ratios = (tuple(float(i) for i in range(len(SUPPORT))),)
+    ratios = (tuple(float(i) for i in range(CLASSES)),)
     model.card["evidence"] = SupportWeights((1.0,), ratios, ratios).card()
     annotator, scored = Annotator(model), []
     annotator._scorer = lambda group, tables_of: Tracks.empty([len(record) for record in group], model.config)

@@ -21,7 +21,7 @@ from tiny import random_model
 from lstmhmm_bio import annotate, untranslated
 from lstmhmm_bio.cli.session import Source, untranslated_of
 from lstmhmm_bio.errors import InputError
-from lstmhmm_bio.evidence import IntronEvidence
+from lstmhmm_bio.evidence import CLASSES, IntronEvidence, SupportWeights
 from lstmhmm_bio.features import Annotation, Gene, Record
 from lstmhmm_bio.io import WRITERS
 from lstmhmm_bio.io.journal import Journal
@@ -340,8 +340,8 @@ def command(tmp_path_factory) -> list[str]:
     """`annotate` on the simulated record, with a model of its own imagination."""
     folder = tmp_path_factory.mktemp("command")
     model = random_model(3, "eukaryote")
-    ones = (1.0,) * 7
-    model.card["evidence"] = {"depths": [1.0], "donor": [ones], "acceptor": [ones]}
+    ones = ((1.0,) * CLASSES,)
+    model.card["evidence"] = SupportWeights((1.0,), ones, ones).card()
     (folder / "genome.fa").write_text(f">r\n{decode(record().codes)}\n")
     return ["annotate", str(folder / "genome.fa"), "--model", str(save_model(model, folder)), "--utr"]
 

@@ -302,7 +302,7 @@ def untranslated_of(
     Raises:
         UsageError: none of the files holds alignments.
     """
-    from ..evidence import is_gff
+    from ..io.introns import is_gff
     from ..io.regions import id_of
     from ..untranslated import Depths, UntranslatedRegions
 

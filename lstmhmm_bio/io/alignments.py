@@ -11,6 +11,11 @@ from ..features import Record
 from .letters import encode_checked
 from .regions import no_such_record, span_in
 
+#: bits of SAM flags that rule an alignment out: unmapped, secondary, failed quality checks, duplicate
+UNFIT = 0x4 | 0x100 | 0x200 | 0x400
+#: CIGAR operations: aligned bases, introns, all that move on along the reference
+ALIGNED, SKIPPED, ON_REFERENCE = frozenset((0, 7, 8)), 3, frozenset((0, 2, 3, 7, 8))
+
 
 @contextmanager
 def open_alignments(

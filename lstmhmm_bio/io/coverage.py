@@ -17,16 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from .alignments import open_alignments
+from .alignments import ALIGNED, ON_REFERENCE, SKIPPED, UNFIT, open_alignments
 from .bigwig import is_bigwig, open_bigwig
 
 Values = NDArray[np.float32]
 
-#: unmapped, secondary, failed quality checks, duplicate: what `samtools depth` leaves out
-_LEFT_OUT = 0x4 | 0x100 | 0x200 | 0x400
 _REVERSE, _SECOND = 0x10, 0x80
-_ALIGNED, _INTRON = frozenset((0, 7, 8)), 3
-_ON_REFERENCE = frozenset((0, 2, 3, 7, 8))
 #: aligned blocks that are collected before they are counted
 _BLOCKS = 1_000_000
 _BIGWIG_BASES = 1 << 20
@@ -217,8 +213,16 @@ def _gc_content(reference: str, sequences: dict[str, int], size: int) -> NDArray
     return gc
 
 
-class _Coverage:
-    """Adds up aligned blocks, in coordinates of the concatenated bins."""
+class Coverage:
+    """Adds up blocks of bases.
+
+    Args:
+        bins: of all sequences, one after the other; blocks are in coordinates of these.
+        size: bases per bin.
+
+    Attributes:
+        bases: of the blocks that were counted.
+    """
 
     def __init__(self, bins: int, size: int) -> None:
         self._size = size
@@ -261,7 +265,7 @@ def _alignments(
         starts = _first_bins(sequences, size)
         offsets = [size * first for first in starts]
         strands = 2 if per_strand else 1
-        coverage = [_Coverage(starts[-1], size) for _ in range(strands * (1 + spliced))]
+        coverage = [Coverage(starts[-1], size) for _ in range(strands * (1 + spliced))]
         reads = _count_reads(file, coverage, offsets, min_mapq, strands, spliced)
     counted = [channel.per_bin() for channel in coverage]
     if not reads:
@@ -273,23 +277,23 @@ def _alignments(
 
 
 def _count_reads(
-    file: Any, coverage: list[_Coverage], offsets: list[int], min_mapq: int, strands: int, spliced: bool
+    file: Any, coverage: list[Coverage], offsets: list[int], min_mapq: int, strands: int, spliced: bool
 ) -> int:
     """Adds the blocks of all reads that count; returns their number."""
     reads = 0
     for read in file.fetch(until_eof=True):
         flag = read.flag
-        if flag & _LEFT_OUT or read.mapping_quality < min_mapq:
+        if flag & UNFIT or read.mapping_quality < min_mapq:
             continue
         reads += 1
         strand = int(bool(flag & _REVERSE) != bool(flag & _SECOND)) if strands == 2 else 0
         position = offsets[read.reference_id] + read.reference_start
         for operation, length in read.cigartuples or ():
-            if operation in _ALIGNED:
+            if operation in ALIGNED:
                 coverage[strand].add(position, position + length)
-            elif spliced and operation == _INTRON:
+            elif spliced and operation == SKIPPED:
                 coverage[strands + strand].add(position, position + length)
-            if operation in _ON_REFERENCE:
+            if operation in ON_REFERENCE:
                 position += length
     return reads
 

@@ -20,6 +20,9 @@ import click
 from .. import __version__
 from ..errors import LstmHmmError, UsageError, printable
 
+# read when NumPy is imported: its linear algebra is small here, and threads of it would only be started and spin
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 #: command -> one line of help; each lives in the module of its name
 COMMANDS = {
     "annotate": "Find protein-coding genes (GFF3, GTF, BED, GenBank, FASTA).",

@@ -210,11 +210,19 @@ def _members() -> NDArray[np.uint8]:
     return table.ravel()
 
 
-_MEMBERS = _members()
-#: codon position of the first three bases in each frame: [3, 3]
-_POSITIONS = ((np.arange(3) - np.arange(3)[:, None]) % 3).astype(np.uint8)
+def _steady() -> NDArray[np.uint8]:
+    """Of each state the one that follows if the same genes go on and none begins; no state if one ends."""
+    table = np.full(len(STATES) + 1, 255, np.uint8)
+    table[[INDEX["I"], UNKNOWN_STATE]] = INDEX["I"], UNKNOWN_STATE
+    for state in STATES[1:]:
+        if "T" not in state:
+            table[INDEX[state]] = INDEX[_NAME[frozenset(_NEXT[member][0] for member in state)]]
+    return table
+
+
 #: path value for a base whose state is unknown (in labels)
 UNKNOWN_STATE = len(STATES)
+_MEMBERS, _STEADY = _members(), _steady()
 
 
 def intervals(path: NDArray[np.uint8]) -> Intervals:
@@ -223,20 +231,25 @@ def intervals(path: NDArray[np.uint8]) -> Intervals:
     Args:
         path: [length] state indices; `UNKNOWN_STATE` where nothing is known.
     """
-    of = _MEMBERS[3 * path + np.tile(_POSITIONS, len(path) // 3 + 1)[:, : len(path)]]
-    inside, begins, ends = ((of & bit) != 0 for bit in (_INSIDE, _BEGINS, _ENDS))
-    goes_on, came = inside & ~ends, inside & ~begins
-    first, last = inside.copy(), inside
-    first[:, 1:] &= begins[:, 1:] | ~goes_on[:, :-1]
-    last[:, :-1] &= ends[:, :-1] | ~came[:, 1:]
+    # genes begin and end only between bases where the path does not just go on
+    turns = np.flatnonzero(path[1:] != _STEADY[path[:-1]]) + 1
+    turns = np.concatenate([[0], turns, [len(path)]]) if len(path) else turns
+    frame = np.arange(3)[:, None]
+    before, after = np.zeros((2, 3, len(turns)), np.uint8)
+    before[:, 1:] = _MEMBERS[3 * path[turns[1:] - 1] + (turns[1:] - 1 - frame) % 3]
+    after[:, :-1] = _MEMBERS[3 * path[turns[:-1]] + (turns[:-1] - frame) % 3]
+    goes_on = (before & (_INSIDE | _ENDS)) == _INSIDE
+    came = (after & (_INSIDE | _BEGINS)) == _INSIDE
     # a frame's genes begin and end in turn
-    frame, first = first.nonzero()
-    last = last.nonzero()[1]
-    start = first + (frame - first) % 3  # whole codons
-    end = last + 1 - (last + 1 - frame) % 3
+    same = goes_on & came
+    frame, first = (((after & _INSIDE) != 0) & ~same).nonzero()
+    last = (((before & _INSIDE) != 0) & ~same).nonzero()[1]
+    start = turns[first] + (frame - turns[first]) % 3  # whole codons
+    end = turns[last] - (turns[last] - frame) % 3
+    has_start, has_stop = (after[frame, first] & _BEGINS) != 0, (before[frame, last] & _ENDS) != 0
     order = np.lexsort((end, start))
     order = order[(end > start)[order]]
-    return Intervals(start[order], end[order], begins[frame, first][order], ends[frame, last][order])
+    return Intervals(start[order], end[order], has_start[order], has_stop[order])
 
 
 def labelled_path(allowed: NDArray[Any]) -> NDArray[np.uint8]:

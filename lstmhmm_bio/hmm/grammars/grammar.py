@@ -156,9 +156,9 @@ def shifted(codes: Array, by: int) -> Array:
 
 
 def codons(first: Array, second: Array, third: Array) -> Array:
-    """Codon index 0..63 of three bases' codes, 64 where one of them is unknown."""
+    """Codon index 0..63 of three bases' codes, 64 where one of them is unknown, as uint8."""
     xp = first.__array_namespace__()
-    a, b, c = (x.astype(xp.int32) for x in (first, second, third))
+    a, b, c = (x.astype(xp.uint8) for x in (first, second, third))
     return xp.where(xp.maximum(xp.maximum(a, b), c) < UNKNOWN, 16 * a + 4 * b + c, 64)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "bacteria"
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True)

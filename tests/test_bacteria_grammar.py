@@ -35,10 +35,10 @@ def masks(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return CODE.is_start[codons] & (codons >= 0), ends
 
 
-def emissions(codes: np.ndarray, coding: np.ndarray, start: np.ndarray) -> np.ndarray:
+def emissions(codes: np.ndarray, coding: np.ndarray, sites: np.ndarray) -> np.ndarray:
     starts_here, stop_ends_here = masks(codes)
     marks = starts_here * bacteria.START_HERE + stop_ends_here * bacteria.STOP_ENDS_HERE
-    inputs = (coding.astype(np.float32), start.astype(np.float32)[:, None], marks.astype(np.uint16))
+    inputs = (coding.astype(np.float32), sites.astype(np.float32), marks.astype(np.uint16))
     return np.asarray(_emissions(*map(padded, inputs)))[: len(codes)]
 
 
@@ -104,8 +104,8 @@ def test_ends_of_records() -> None:
 def test_emissions_by_the_letters_of_each_state() -> None:
     rng = np.random.default_rng(0)
     codes = encode("ATGTAACCATGATG")
-    coding, start = rng.normal(size=(14, 3)).astype(np.float32), rng.normal(size=14).astype(np.float32)
-    found = emissions(codes, coding, start)
+    coding, sites = (rng.normal(size=(14, n)).astype(np.float32) for n in (3, 2))
+    found = emissions(codes, coding, sites)
     starts_here, stop_ends_here = masks(codes)
     assert starts_here.nonzero()[0].tolist() == [0, 8, 11]
     assert stop_ends_here.nonzero()[0].tolist() == [5, 11]
@@ -113,7 +113,7 @@ def test_emissions_by_the_letters_of_each_state() -> None:
         for i, state in enumerate(STATES):
             total = 0.0
             for letter in state.replace("I", ""):
-                total += coding[t, POSITION[letter]] + (start[t] if letter == "S" else 0)
+                total += coding[t, POSITION[letter]] + (sites[t, "ST".index(letter)] if letter in "ST" else 0)
             allowed = (
                 ("S" not in state or starts_here[t])
                 and ("T" not in state or stop_ends_here[t])
@@ -141,7 +141,7 @@ def test_every_decoded_gene_can_be_read(codes: np.ndarray, seed: int, bias: floa
     rng = np.random.default_rng(seed)
     length = len(codes)
     coding = rng.normal(size=(length, 3), scale=2) + bias
-    score, path = best_path(emissions(codes, coding.astype(np.float32), rng.normal(size=length).astype(np.float32)))
+    score, path = best_path(emissions(codes, coding.astype(np.float32), rng.normal(size=(length, 2))))
     assert score > 0.5 * NEG
     covered = np.zeros((length, 3), int)
     for start, end, has_start, has_stop in found_genes(path):
@@ -166,7 +166,7 @@ def test_best_path_is_the_best_of_all() -> None:
     """Against every path of the graph through seven bases."""
     rng = np.random.default_rng(1)
     for text in ("ATGTAAC", "TAATGAC", "ATGATGA"):
-        e = emissions(encode(text), rng.normal(size=(7, 3)).astype(np.float32) + 2, np.zeros(7, np.float32))
+        e = emissions(encode(text), rng.normal(size=(7, 3)) + 2, np.zeros((7, 2)))
         paths, totals = _graph_paths(e)
         assert best_path(e)[0] == pytest.approx(totals.max(), abs=0.01)
         assert tuple(best_path(e)[1]) == paths[int(totals.argmax())]
@@ -219,7 +219,7 @@ def _spell(length: int, genes: list[Gene]) -> np.ndarray:
 
 
 def allowed_emissions(codes: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    e = emissions(codes, np.zeros((len(codes), 3), np.float32), np.zeros(len(codes), np.float32))
+    e = emissions(codes, np.zeros((len(codes), 3)), np.zeros((len(codes), 2)))
     bits = (allowed[:, None] >> np.arange(len(STATES))) & 1
     return np.where(bits == 1, e, np.float32(NEG))
 

@@ -154,7 +154,7 @@ def test_unknown_models(tmp_path, command, genome):
         (str, lambda b: b[:-1] + bytes([b[-1] ^ 1]), "checksum differs"),
         (str, lambda b: b[:1000], "checksum differs"),
         (str, lambda b: b"", "checksum differs"),
-        (lambda s: s.replace("format = 5", "format = 99"), bytes, "model format 99"),
+        (lambda s: s.replace("format = 6", "format = 99"), bytes, "model format 99"),
         (lambda s: s.replace("hidden = ", "hidden = 1"), bytes, "expected"),
         (lambda s: s.replace("hidden = ", "hiden = "), bytes, "do not fit together"),
         (lambda s: s.split("[network]")[0], bytes, "the card has no 'network'"),

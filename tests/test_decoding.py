@@ -45,13 +45,14 @@ def noisy_tracks(record: Record, genes: tuple[Gene, ...], seed: int) -> Tracks:
     rng = np.random.default_rng(seed)
     length = len(record)
     coding = rng.normal(size=(2, length, 3), scale=400) - 150
-    start = rng.normal(size=(2, length), scale=2000)
+    sites = rng.normal(size=(2, length, 2), scale=2000)
     for g in genes:
         row = "+-".index(g.strand)
         s, e = (g.start, g.end) if row == 0 else (length - g.end, length - g.start)
         coding[row, np.arange(s, e), np.arange(e - s) % 3] += 700
-        start[row, s] += 4000
-    return Tracks(coding.astype(np.int16), np.where(start < 31000, start, 31000).astype(np.int16)[..., None])
+        sites[row, s, 0] += 4000
+        sites[row, e - 1, 1] += 1000
+    return Tracks(coding.astype(np.int16), np.minimum(sites, 31000).astype(np.int16))
 
 
 def at_once(record: Record, tracks: Tracks) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,8 @@ def random_tracks(rng: np.random.Generator, texts: list[str], time: int) -> Trac
     shape = (len(rows), time)
     draw = lambda *s: rng.normal(size=s).astype(np.float32)  # noqa: E731
     marks = starts * bacteria.START_HERE + ends * bacteria.STOP_ENDS_HERE
-    return Tracks(draw(*shape, 3), (draw(*shape) * starts)[..., None], marks.astype(np.uint16), draw(*shape, 3))
+    sites = draw(*shape, 2) * np.stack([starts, ends], -1)
+    return Tracks(draw(*shape, 3), sites, marks.astype(np.uint16), draw(*shape, 3))
 
 
 def labels(texts: list[str], names: list[list[str]], time: int) -> np.ndarray:

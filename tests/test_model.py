@@ -159,7 +159,7 @@ def test_sizes_that_do_not_fit_the_weights(card: Path) -> None:
 @pytest.mark.parametrize("other", [1, 2, None])
 def test_another_format(other: int | None, card: Path) -> None:
     rewrite(card, format=other)
-    refused(card, f"model format {other}, this version reads format 5")
+    refused(card, f"model format {other}, this version reads format 6")
 
 
 @pytest.mark.parametrize("key", ["name", "version", "kind", "network"])

@@ -56,7 +56,7 @@ def assert_identical(found: Tracks, expected: Tracks) -> None:
 
 def test_tracks_have_the_records_shapes(tracks: list[Tracks]) -> None:
     assert [t.classes.shape for t in tracks] == [(2, n, 3) for n in LENGTHS]
-    assert [t.sites.shape for t in tracks] == [(2, n, 1) for n in LENGTHS]
+    assert [t.sites.shape for t in tracks] == [(2, n, 2) for n in LENGTHS]
     assert all(t.classes.dtype == t.sites.dtype == np.int16 for t in tracks)
 
 

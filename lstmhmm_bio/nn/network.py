@@ -54,7 +54,7 @@ class NetworkConfig:
     motifs: int = 24
     candidates: int = 8
     classes: int = 3
-    sites: tuple[str, ...] = ("start",)
+    sites: tuple[str, ...] = ("start", "stop")
     borders: int = 0
 
     @property

@@ -79,8 +79,8 @@ def fit(
     for genome in labelled:
         say(_describe(genome))
     sampler = WindowSampler(labelled, window=window, batch=batch, **(sampling or {}))
-    # the sites of bacteria, their starts, are learned through the HMM alone
-    training = {"site_weight": SITE_WEIGHT if len(grammar.sites) > 1 else 0.0, **training}
+    # the sites of bacteria are learned through the HMM alone
+    training = {"site_weight": SITE_WEIGHT if grammar.kind == "eukaryote" else 0.0, **training}
     plan = TrainingConfig(**training)
     run = Run(folder, say)
     params = train(

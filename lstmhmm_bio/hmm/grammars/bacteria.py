@@ -97,7 +97,7 @@ def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float |
 
     Args:
         classes: [..., time, 3] score of "codon position 1, 2, 3", tempered scaled-likelihood ratios.
-        sites: [..., time, 1] score of a start codon that begins here.
+        sites: [..., time, 2] scores of a start codon that begins here and of a stop codon that ends here.
         marks: [..., time] of `marks`.
         impossible: score of what the sequence forbids.
         axis: of the states in the result.
@@ -106,13 +106,14 @@ def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float |
         [..., time, states] in the order of `STATES`, or with the states at another axis.
     """
     one, two, three = classes[..., 0], classes[..., 1], classes[..., 2]
-    start, starts_here, stop_ends_here = sites[..., 0], (marks & START_HERE) != 0, (marks & STOP_ENDS_HERE) != 0
+    start, stop = sites[..., 0], sites[..., 1]
+    starts_here, stop_ends_here = (marks & START_HERE) != 0, (marks & STOP_ENDS_HERE) != 0
     parts = {
         "1": one,
         "2": two,
         "S": jnp.where(starts_here, one + start, impossible),
         "3": jnp.where(stop_ends_here, impossible, three),
-        "T": jnp.where(stop_ends_here, three, impossible),
+        "T": jnp.where(stop_ends_here, three + stop, impossible),
     }
     columns = [jnp.zeros_like(one)]
     for state in STATES[1:]:
@@ -279,8 +280,11 @@ GRAMMAR = Grammar(
     class_bits=np.array(
         [state_bits(GRAPH, *(s for s in STATES if set(s) & set(letters))) for letters in ("1S", "2", "3T")], np.int32
     ),
-    site_bits={"start": state_bits(GRAPH, *(s for s in STATES if "S" in s))},
-    site_marks={"start": START_HERE},
+    site_bits={
+        "start": state_bits(GRAPH, *(s for s in STATES if "S" in s)),
+        "stop": state_bits(GRAPH, *(s for s in STATES if "T" in s)),
+    },
+    site_marks={"start": START_HERE, "stop": STOP_ENDS_HERE},
     class_groups=(0, 0, 0),
     start_codons=PROKARYOTIC_STARTS,
     marks=marks,

@@ -5,9 +5,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from lstmhmm_bio import cli
 from lstmhmm_bio.cli import Stopped, _signals_raise
 
 
@@ -50,3 +53,23 @@ def test_other_errors_of_callbacks_are_still_told(capfd):
     finally:
         sys.unraisablehook = before
     assert told == ["told"]
+
+
+@pytest.mark.parametrize(("moment", "code"), [("before", 128 + signal.SIGHUP), ("after", 0)])
+def test_a_signal_before_the_run_begins_or_after_it_ended(moment, code, monkeypatch, capfd):
+    calls = []
+
+    @contextmanager
+    def raising() -> Iterator[None]:
+        if moment == "before":
+            raise Stopped(signal.SIGHUP)
+        yield
+        raise Stopped(signal.SIGHUP)
+
+    monkeypatch.setattr(cli, "_signals_raise", raising)
+    monkeypatch.setattr(cli, "_run", lambda arguments: calls.append(arguments) or 0)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["models"])
+    assert end.value.code == code
+    assert len(calls) == (moment == "after")
+    assert capfd.readouterr().err == ""

@@ -96,11 +96,15 @@ def lstmhmm() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line and exits: errors meant for the user are one line on stderr."""
-    with _signals_raise():
-        try:
-            code = _run(arguments)
-        except BrokenPipeError:  # no reader of stderr either
-            code = _READER_GONE
+    code: int | None = None
+    try:
+        with _signals_raise():
+            try:
+                code = _run(arguments)
+            except BrokenPipeError:  # no reader of stderr either
+                code = _READER_GONE
+    except Stopped as stop:  # before the run began, or after it ended
+        code = 128 + stop.number if code is None else code
     _drop_unwritable()
     sys.exit(code)
 

@@ -91,6 +91,8 @@ def test_genomes_with_introns_may_have_any_share_of_coding_sequence(gap):
         (row(100_000, 900, 2100), ["coding density 31 % is low", "--genetic-code"]),
         (row(400_000, 1500, 0), ["higher than genomes have"]),
         (row(100_000, 300, 50), ["genes are short, 300 bases", "this run: 11"]),
+        (row(100_000, 1400, 500), ["genes are long, 1400 bases", "--model auto"]),
+        (row(100_000, 900, 700), ["coding density 56 % is low", "--model auto"]),
         (row(100_000, 900, 100, score=0.6), ["mean posterior of a gene is only 0.60"]),
         (row(100_000, 99, 900_000), ["low"]),
         (row(100_000, 200_000, 0), ["no genes in this much sequence"]),

@@ -94,7 +94,9 @@ def main() -> None:
             fly.append((ours, theirs))
     page = table(HEADER, rows)
     on_long = long_records(arguments.long) if arguments.long else "Not measured on longer records."
-    report = REPORT.format(table=page, gains=" ".join(gains), fly=together(fly), long=on_long)
+    if gains:
+        gains.append("(95 % intervals of a paired bootstrap over blocks of 5 kb.)")
+    report = REPORT.format(table=page, gains=" ".join(gains) or "No RNA-seq.", fly=together(fly), long=on_long)
     (ROOT / "docs/eukaryotes.md").write_text(report, "utf-8")
     fill("eukaryotes", page)
 
@@ -179,14 +181,17 @@ def cells_of(name: str, model: str, ours: Run, theirs: Run | None) -> list[str]:
     return [*cells, *(f"{theirs.f1(x):.1f}" for x in LEVELS[1:]), f"{theirs.cpu:.1f}", f"{theirs.cpu / ours.cpu:.1f}"]
 
 
+def resampled(ours: Sequence[Score], theirs: Sequence[Score]) -> list[float]:
+    """Differences of F1 over paired bootstrap samples of records, or of blocks."""
+    samples = np.random.default_rng(1).integers(len(ours), size=(RESAMPLINGS, len(ours)))
+    return [f1_of([ours[i] for i in s]) - f1_of([theirs[i] for i in s]) for s in samples]
+
+
 def gain(folder: Path, without: Run, informed: Run) -> str:
     """What evidence adds to gene F1, with a paired bootstrap over blocks of the genome."""
     sides = [_truth(folder), without.genes, informed.genes]
     blocks = [[evaluate(truth, genes, "euk").scores["gene"] for genes in found] for truth, *found in _blocks(sides)]
-    rng = np.random.default_rng(1)
-    samples = rng.integers(len(blocks), size=(RESAMPLINGS, len(blocks)))
-    before, after = ([of_block[side] for of_block in blocks] for side in (0, 1))
-    gains = [f1_of([after[i] for i in s]) - f1_of([before[i] for i in s]) for s in samples]
+    gains = resampled(*([of_block[side] for of_block in blocks] for side in (1, 0)))
     low, high = np.quantile(gains, (0.025, 0.975))
     found = informed.f1("gene") - without.f1("gene")
     return f"RNA-seq adds {found:+.1f} to the gene F1 of `{folder.name}` ({low:+.1f} to {high:+.1f})."
@@ -212,16 +217,12 @@ def together(runs: Sequence[tuple[Run, Run]]) -> str:
     if not runs:
         return "AUGUSTUS was not run."
     pairs = [(a.scores[seqid], b.scores[seqid]) for a, b in runs for seqid in a.scores]
-    rng = np.random.default_rng(1)
-    samples = rng.integers(len(pairs), size=(RESAMPLINGS, len(pairs)))
     found = []
     for level in ("exon", "gene"):
         sides = [[scores[level] for scores in side] for side in zip(*pairs, strict=True)]
-        differences = [f1_of([sides[0][i] for i in s]) - f1_of([sides[1][i] for i in s]) for s in samples]
         ours, theirs = map(f1_of, sides)
-        found.append(
-            f"{level} F1 {ours:.1f} and {theirs:.1f} (standard error of the difference {np.std(differences):.1f})"
-        )
+        error = np.std(resampled(*sides))
+        found.append(f"{level} F1 {ours:.1f} and {theirs:.1f} (standard error of the difference {error:.1f})")
     return f"Both fly sets together, lstmhmm and AUGUSTUS: {'; '.join(found)}."
 
 
@@ -235,7 +236,7 @@ and fly were trained on the same species). CPU seconds of one thread, start-up i
 windows around one annotated gene each, predictions elsewhere than on that gene are set aside.
 
 {table}
-{gains} (95 % intervals of a paired bootstrap over blocks of 5 kb.)
+{gains}
 
 {fly} (Standard errors by resampling records.)
 

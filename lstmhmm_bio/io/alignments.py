@@ -52,6 +52,14 @@ def open_alignments(
         pysam.set_verbosity(verbosity)
 
 
+def spans(read: Any) -> Iterator[tuple[int, int, int]]:
+    """The pieces of an alignment: CIGAR operation, and where it lies on the reference, 0-based half-open."""
+    end = read.reference_start
+    for operation, length in read.cigartuples or ():
+        start, end = end, end + length if operation in ON_REFERENCE else end
+        yield operation, start, end
+
+
 def read_alignments(path: str, *, region: str | None = None, reference: str | None = None) -> Iterator[Record]:
     """Every read once, as it came from the sequencer; mates are told apart by /1 and /2.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from .alignments import ALIGNED, ON_REFERENCE, SKIPPED, UNFIT, open_alignments
+from .alignments import ALIGNED, SKIPPED, UNFIT, open_alignments, spans
 from .bigwig import is_bigwig, open_bigwig
 
 Values = NDArray[np.float32]
@@ -287,14 +287,12 @@ def _count_reads(
             continue
         reads += 1
         strand = int(bool(flag & _REVERSE) != bool(flag & _SECOND)) if strands == 2 else 0
-        position = offsets[read.reference_id] + read.reference_start
-        for operation, length in read.cigartuples or ():
+        offset = offsets[read.reference_id]
+        for operation, start, end in spans(read):
             if operation in ALIGNED:
-                coverage[strand].add(position, position + length)
+                coverage[strand].add(offset + start, offset + end)
             elif spliced and operation == SKIPPED:
-                coverage[strands + strand].add(position, position + length)
-            if operation in ON_REFERENCE:
-                position += length
+                coverage[strands + strand].add(offset + start, offset + end)
     return reads
 
 

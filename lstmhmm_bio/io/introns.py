@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..sequence import Codes, encode
-from .alignments import ALIGNED, ON_REFERENCE, SKIPPED, UNFIT, open_alignments
+from .alignments import ALIGNED, SKIPPED, UNFIT, open_alignments, spans
 from .compression import open_input
 from .coverage import Coverage
 
@@ -108,18 +108,16 @@ def _of_alignments(path: str, sequences: Mapping[str, Codes], reference: str | N
     found: Introns = defaultdict(Counter)
     with open_alignments(path, reference=reference, failure="not readable as BAM, CRAM or SAM") as alignments:
         for read in alignments.fetch(until_eof=True):
-            if read.flag & UNFIT or not read.cigartuples:
+            if read.flag & UNFIT:
                 continue
-            name, position = str(read.reference_name), read.reference_start
-            for operation, length in read.cigartuples:
+            name = str(read.reference_name)
+            for operation, start, end in spans(read):
                 if operation in ALIGNED:
-                    unspliced.add(name, position, position + length)
-                elif operation == SKIPPED and SHORTEST <= length <= LONGEST:
-                    strand = _strand_of(read, position, position + length, sequences)
+                    unspliced.add(name, start, end)
+                elif operation == SKIPPED and SHORTEST <= end - start <= LONGEST:
+                    strand = _strand_of(read, start, end, sequences)
                     if strand:
-                        found[name][(position, position + length, strand)] += 1
-                if operation in ON_REFERENCE:
-                    position += length
+                        found[name][(start, end, strand)] += 1
     return found
 
 

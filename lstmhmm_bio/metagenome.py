@@ -3,16 +3,17 @@
 Tables of one's own are worth far more than those expected for a GC content, and a contig is too short to fill them. Its
 organism's other contigs in the same file can: words of four bases tell organisms apart (Teeling et al. 2004). A sample
 of the records is split into groups by Markov models of order 3 (classification EM, Celeux & Govaert 1992), each group
-gets a calibration as if it were one genome, and every record takes that of the group it fits best. Groups need not be
-organisms: two halves of a genome do as well as the whole, and two organisms of one codon usage may share.
+gets a calibration as if it were one genome, and every record takes that of the group it fits best, together with what
+it takes of groups that it fits nearly as well. Groups need not be organisms: two halves of a genome do as well as the
+whole, and two organisms of one codon usage may share.
 
-All sums are of integers, so that the groups do not depend on the number of threads.
+Groups come of sums of integers, so that the groups do not depend on the number of threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -34,6 +35,10 @@ ROUNDS = 50
 UNITS = 1024
 #: weight of a group's single bases as prior of its words, in counts per three bases before
 SHRINKAGE = 20.0
+#: what a nat of likelihood counts when a record takes of several groups: words overlap, and genes vary within a genome
+TEMPERATURE = 0.15
+#: groups that would have less weight than this, where the best has 1, have none
+LEAST_WEIGHT = 0.02
 
 
 class Composition(NamedTuple):
@@ -47,10 +52,14 @@ class Composition(NamedTuple):
     words: NDArray[np.int64]
     shares: NDArray[np.int64]
 
+    def fits(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Log likelihood of each row of word counts [records, 4**WORD] in each group, in 1 / `UNITS` nat."""
+        # every base was counted on both strands
+        return words @ self.words.T // 2 + self.shares
+
     def groups_of(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
         """The group that fits each row of word counts [records, 4**WORD] best, the first of equals: [records]."""
-        # every base was counted on both strands
-        return np.argmax(words @ self.words.T // 2 + self.shares, axis=1)
+        return np.argmax(self.fits(words), axis=1)
 
 
 @dataclass(frozen=True)
@@ -78,9 +87,11 @@ class GroupedCalibration:
         """What was counted in all groups."""
         return sum((c.counts for c in self.calibrations), Counts.zeros())
 
-    def group_of(self, codes: Codes) -> int:
-        """The group of a record."""
-        return int(self.composition.groups_of(word_counts(codes)[None])[0])
+    def weights_of(self, codes: Codes) -> NDArray[np.float32]:
+        """[groups] what the genes of each group count for a record: 1 of the one that it fits best, less of others."""
+        fits = self.composition.fits(word_counts(codes)[None])[0]
+        weights = np.exp(TEMPERATURE / UNITS * (fits - fits.max()))
+        return np.where(weights < LEAST_WEIGHT, 0, weights).astype(np.float32)
 
 
 #: of one genome; of a metagenome; none, of records that are taken one by one
@@ -105,9 +116,25 @@ def tables_by_record(calibration: AnyCalibration, prior: Prior, genetic_code: in
     if isinstance(calibration, Calibration):
         of_genome = calibration.tables(prior)
         return lambda record: of_genome
-    grouped = calibration
+    return _mixed(calibration, prior)
+
+
+def _mixed(grouped: GroupedCalibration, prior: Prior) -> Callable[[Record], Tables]:
+    """Gives each record the tables of the sum of its groups' counts, by their weights."""
     of_group = [c.tables(prior) for c in grouped.calibrations]
-    return lambda record: of_group[grouped.group_of(record.codes)]
+    counts = [np.stack([getattr(c.counts, f.name) for c in grouped.calibrations]) for f in fields(Counts)]
+    gc = np.array([c.gc for c in grouped.calibrations])
+
+    def tables_of(record: Record) -> Tables:
+        weights = grouped.weights_of(record.codes)
+        some = np.flatnonzero(weights)
+        if len(some) == 1:
+            return of_group[some[0]]
+        share = weights[some]
+        mixed = Counts(*(np.tensordot(share, column[some], 1) for column in counts))
+        return Calibration(mixed, float(share @ gc[some] / share.sum()), grouped.genetic_code).tables(prior)
+
+    return tables_of
 
 
 def word_counts(codes: Codes) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "bacteria"
-FORMAT = 6
+FORMAT = 7
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny import random_codes, random_counts
 
 from lstmhmm_bio import metagenome
-from lstmhmm_bio.calibration import Calibration, Prior
+from lstmhmm_bio.calibration import Calibration, Counts, Prior
 from lstmhmm_bio.errors import InputError
 from lstmhmm_bio.evaluation import evaluate_files
 from lstmhmm_bio.features import Annotation, Record
@@ -100,21 +100,28 @@ def grouped(seed: int) -> GroupedCalibration:
     return GroupedCalibration(Composition(words, np.array([-700, -1400, -2000])), calibrations, 11)
 
 
-def test_records_get_the_tables_of_their_group() -> None:
+def test_records_take_of_their_groups_by_likelihood() -> None:
     rng = np.random.default_rng(2)
     calibration, prior = grouped(7), Prior.fit([random_counts(rng)], [0.5])
     tables_of = tables_by_record(calibration, prior, 11)
+    composition, members = calibration.composition, calibration.calibrations
     seen = set()
-    for n in range(30):
-        codes = random_codes(rng, 100)
-        counts = word_counts(codes)
-        composition = calibration.composition
-        best = int(np.argmax(composition.words @ counts // 2 + composition.shares))
-        seen.add(best)
-        expected = calibration.calibrations[best].tables(prior)
-        for a, b in zip(tables_of(Record(str(n), codes)), expected, strict=True):
-            np.testing.assert_array_equal(a, b)
-    assert len(seen) > 1
+    for length in (3, 5, 100, 1000) * 20:
+        codes = random_codes(rng, length)
+        fits = (composition.words @ word_counts(codes) / 2 + composition.shares) / metagenome.UNITS
+        weights = np.exp(metagenome.TEMPERATURE * (fits - fits.max()))
+        weights[weights < metagenome.LEAST_WEIGHT] = 0
+        seen.add((int(fits.argmax()), int((weights > 0).sum())))
+        counts = (
+            sum(w * np.asarray(getattr(m.counts, f.name)) for w, m in zip(weights, members, strict=True))
+            for f in fields(Counts)
+        )
+        gc = float(weights @ [m.gc for m in members] / weights.sum())
+        expected = Calibration(Counts(*counts), gc, 11).tables(prior)
+        for a, b in zip(tables_of(Record("x", codes)), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+    assert {count for _, count in seen} == {1, 2, 3}
+    assert len({best for best, _ in seen}) > 1
 
 
 @pytest.mark.parametrize("calibration", [None, GroupedCalibration.empty(11)])

@@ -12,8 +12,11 @@ import pytest
 from tiny import random_codes, random_tables
 
 from lstmhmm_bio.calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
+from lstmhmm_bio.nn.reading_frames import Frames, open_frames
 from lstmhmm_bio.nn.sites import (
     BINS,
+    FROM_FIRST,
+    LENGTHS,
     MOTIF,
     NARROW,
     SITES,
@@ -25,7 +28,6 @@ from lstmhmm_bio.nn.sites import (
     class_sums,
     corrections,
     init_site,
-    inner_starts,
     kmers,
     read_in,
     site_scores,
@@ -33,6 +35,7 @@ from lstmhmm_bio.nn.sites import (
 from lstmhmm_bio.sequence import kmer_indices
 
 HIDDEN, WIDTH, STRIDE, TIME, MOTIFS = 4, 6, 6, 240, 3
+NO_FRAMES = open_frames(*np.zeros((3, 1, TIME), bool))
 
 
 @pytest.mark.parametrize(("name", "classes"), [("start", 3), ("start", 4), ("stop", 4), ("donor", 4), ("acceptor", 5)])
@@ -50,7 +53,9 @@ def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
     narrow = Dense(jnp.eye(2 * HIDDEN, NARROW), jnp.zeros(NARROW))
     params = params._replace(narrow=narrow)
     sums = class_sums(jnp.asarray(scores), jnp.asarray(codes < 4))
-    around = Surroundings(codes, tables, jnp.asarray(features), sums, jnp.zeros(codes.shape, bool))
+    starts, stops, unknown = rng.random((3, *codes.shape)) < np.array([0.1, 0.05, 0.01])[:, None, None]
+    frames = open_frames(starts, stops, unknown)
+    around = Surroundings(codes, tables, jnp.asarray(features), sums, frames)
 
     # relu(x) - relu(-x) = x: the model as a probe of single inputs
     def probe(unit: jax.Array) -> jax.Array:
@@ -58,9 +63,9 @@ def test_a_model_sees_what_it_should(name: str, classes: int) -> None:
 
     found = np.asarray(jax.jit(jax.vmap(probe, out_axes=-1))(np.eye(inputs, dtype=np.float32)))
     for row in range(2):
-        own = Tables(*(x[row] for x in tables))
+        own, of = Tables(*(x[row] for x in tables)), Frames(*(np.asarray(x[row]) for x in frames))
         for k, at in enumerate(candidates[row]):
-            expected = _input(SITES[name], params.motifs, codes[row], own, scores[row], features[:, row], at)
+            expected = _input(SITES[name], params.motifs, codes[row], own, scores[row], features[:, row], of, at)
             np.testing.assert_allclose(found[row, k], expected, atol=2e-4)
 
 
@@ -86,6 +91,7 @@ def _input(
     tables: Tables,
     scores: np.ndarray,
     features: np.ndarray,
+    frames: Frames,
     at: int,
 ) -> np.ndarray:
     length = len(codes)
@@ -102,16 +108,34 @@ def _input(
             pentamer = [base(t + j) for j in range(5)]
             index = int("".join(map(str, pentamer)), 4) if max(pentamer) < 4 and t >= 0 else 1024
             out.append(tables.upstream[index])
+
+    def means(first: int, last: int, at: int) -> list[float]:
+        """Of the codon positions in the candidate's own frame, then in the two others; then of the other classes."""
+        inside = [t for t in range(first, last) if 0 <= t < length and codes[t] < 4]
+        if not inside:
+            return [0.0] * scores.shape[1]
+        of_frames = [np.mean([scores[t, (t - at - frame) % 3] for t in inside]) for frame in range(3)]
+        return [*of_frames, *scores[inside, 3:].mean(0)]
+
     for first, last in pairwise(BINS):
-        inside = [t for t in range(at + first, at + last) if 0 <= t < length and codes[t] < 4]
+        out += means(at + first, at + last, at)
+    out += [*tables.summary, *np.pad(features[at // STRIDE], (0, NARROW - 2 * HIDDEN))]
+    if site.frame == "behind":
+        out += _of_frame(frames.behind[at], frames.closed[at], means(at, at + 3 * frames.behind[at], at))
+    if site.frame == "before":
+        codon = max(at - 2, 0)
+        before, first = frames.before[codon], frames.first[codon]
+        out += _of_frame(before, frames.opened[codon], means(codon - 3 * before, codon, codon))
+        out += [*_tents(first, FROM_FIRST), frames.inner[codon], means(codon - 3 * first, codon, codon)[0]]
+    return np.array(out)
 
-        def mean(values: list[float]) -> float:
-            return float(np.mean(values)) if values else 0.0
 
-        # codon positions in the candidate's own frame, then in the two others; then the other classes
-        out += [mean([scores[t, (t - at - frame) % 3] for t in inside]) for frame in range(3)]
-        out += [mean([scores[t, c] for t in inside]) for c in range(3, scores.shape[1])]
-    return np.array([*out, *tables.summary, *np.pad(features[at // STRIDE], (0, NARROW - 2 * HIDDEN))])
+def _tents(length: int, knots: tuple[int, ...]) -> list[float]:
+    return [np.interp(np.log1p(length), np.log1p(knots), unit) for unit in np.eye(len(knots))]
+
+
+def _of_frame(length: int, cut: bool, means: list[float]) -> list[float]:
+    return [*_tents(length, LENGTHS), cut, *means[:3], means[0] * np.log1p(length) / 4]
 
 
 @pytest.mark.parametrize("name", SITES)
@@ -126,7 +150,7 @@ def test_the_matrix_counts_the_bases_around(name: str) -> None:
     @jax.jit
     def correction(matrix: jax.Array) -> jax.Array:
         features, sums = jnp.zeros((TIME // STRIDE, 1, 2 * HIDDEN)), jnp.zeros((1, TIME + 1, 5))
-        around = Surroundings(codes, tables, features, sums, jnp.zeros((1, TIME), bool))
+        around = Surroundings(codes, tables, features, sums, NO_FRAMES)
         return corrections(params._replace(matrix=matrix), site, around, at)[0]
 
     difference = np.asarray(correction(matrix)) - np.asarray(correction(0 * matrix))
@@ -165,7 +189,7 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     if name == "start":
         params = params._replace(inner=jnp.float32(-1.5))
     screen = features @ params.screen.w + params.screen.b
-    around = Surroundings(codes, tables, jnp.asarray(features), sums, jnp.asarray(inner))
+    around = Surroundings(codes, tables, jnp.asarray(features), sums, NO_FRAMES._replace(inner=jnp.asarray(inner)))
     scored = jax.jit(site_scores, static_argnums=(1, 2))
     found = scored(params, SITES[name], per_256, around, screen, jnp.asarray(here))[0]
     rough = np.stack([features[t // STRIDE, 0] @ params.screen.w[:, t % STRIDE] for t in range(TIME)])
@@ -181,19 +205,6 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
     assert np.ptp(fine) > 1e-4
     expected[best] += fine
     np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_inner_starts_have_another_one_before_them_and_no_stop_between() -> None:
-    rng = np.random.default_rng(6)
-    starts = rng.random((4, 300)) < 0.1
-    stops = (rng.random((4, 300)) < 0.1) & ~starts
-    expected = np.zeros_like(starts)
-    for row, at in zip(*np.nonzero(starts), strict=True):
-        before = range(at - 3, -1, -3)
-        expected[row, at] = next((starts[row, t] for t in before if starts[row, t] or stops[row, t]), False)
-    assert expected.any()
-    assert (starts & ~expected).any()
-    np.testing.assert_array_equal(inner_starts(jnp.asarray(starts), jnp.asarray(stops)), expected)
 
 
 def test_every_candidate_is_read_where_they_are_few() -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def scaled_likelihood_ratio(logits: Array, frequency: Array, temperature: Array) -> Array:
+def scaled_likelihood_ratio(logits: Array, frequency: Array, temperature: Array | float) -> Array:
     """Tempered log p(x | c) - log p(x | not c).
 
     Args:

@@ -25,7 +25,7 @@ from .network import (
     read_out,
     signals,
 )
-from .sites import SITES, Surroundings, class_sums, site_scores
+from .sites import SITES, SURE, Surroundings, class_sums, site_scores
 
 
 class HybridParams(NamedTuple):
@@ -111,11 +111,15 @@ def score_windows(
         logits = jax.lax.stop_gradient(logits)
     frequency = jax.lax.stop_gradient(params.frequency)
     group = np.array(grammar.class_groups)
+    known = s.codes < 4
     classes = scaled_likelihood_ratio(logits, frequency, jnp.exp(params.log_temperature)[group])
-    classes = jnp.where(s.codes[:, :, None] < 4, classes + params.class_bias[group], 0.0)
+    classes = jnp.where(known[:, :, None], classes + params.class_bias[group], grammar.unknown_base)
+    # what site models see has no temperature: that of genes of a thousand bases leaves nothing of a dozen
+    seen = jnp.clip(scaled_likelihood_ratio(logits, frequency, 1 / SURE), -1, 1)
+    sums = class_sums(jnp.where(known[:, :, None], seen, 0.0), known)
     marks = grammar.marks(s.codes, code)
     both = jax.tree.map(lambda x: jnp.concatenate([x, x]), tables)
-    around = Surroundings(s.codes, both, features, class_sums(classes, s.codes < 4), s.inner_starts)
+    around = Surroundings(s.codes, both, features, sums, s.frames)
     columns = []
     for name in config.sites:
         here = (marks & grammar.site_marks[name]) != 0
@@ -127,6 +131,5 @@ def score_windows(
         if frozen:
             found = jax.lax.stop_gradient(found)
         found = jnp.exp(params.borders.log_temperature) * found
-        sites = jnp.concatenate([sites, jnp.where(s.codes[:, :, None] < 4, found, 0.0)], -1)
-    classes = jnp.where(s.codes[:, :, None] < 4, classes, grammar.unknown_base)
+        sites = jnp.concatenate([sites, jnp.where(known[:, :, None], found, 0.0)], -1)
     return Tracks(classes, sites, marks, logits)

@@ -19,7 +19,8 @@ from jax import Array
 from ..calibration import Tables
 from ..sequence import GeneticCode
 from .lstm import LSTMParams, init_lstm, opposite, strand_lstm
-from .sites import SITES, Dense, SiteParams, init_dense, init_site, inner_starts, kmers
+from .reading_frames import Frames, open_frames
+from .sites import SITES, Dense, SiteParams, init_dense, init_site, kmers
 
 #: per base and strand: 4 bases, then (start codon, stop codon, hexamer log-odds) of the own and of the other strand
 CHANNELS = 10
@@ -96,7 +97,7 @@ class Signals(NamedTuple):
     starts_here: Array
     stop_begins: Array
     hexamers: Array
-    inner_starts: Array
+    frames: Frames
 
     @property
     def stop_ends_here(self) -> Array:
@@ -148,7 +149,7 @@ def signals(codes: Array, tables: Tables, code: CodeMasks) -> Signals:
     hexamers = jnp.concatenate([tables.hexamers, tables.hexamers])
     starts, stops = code.is_start[codons], code.is_stop[codons]
     scores = jnp.take_along_axis(hexamers, kmers(rows, 6), axis=1)
-    return Signals(rows, starts, stops, scores, inner_starts(starts, stops))
+    return Signals(rows, starts, stops, scores, open_frames(starts, stops, codons == 4**3))
 
 
 class Dropout(NamedTuple):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from jax import Array
 
 from ..calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
 from .lstm import on_host
+from .reading_frames import UNROLL, Frames, tents
 
 #: boundaries, relative to the site, of the bins in which a model sees the class scores around it
 BINS = (-96, -48, -24, -12, -3, 0, 3, 12, 24, 48, 96)
@@ -32,8 +33,14 @@ NARROW = 32
 #: bases of a motif
 MOTIF = 6
 
-#: bases or codons that a loop along a sequence takes per turn
-UNROLL = 8
+#: codons of an open reading frame at which a model's view of its length bends
+LENGTHS = (10, 20, 30, 40, 55, 75, 100, 150, 240)
+
+#: the same of what a frame's first start codon makes of it
+FROM_FIRST = (0, 3, 8, 20, 50, 120, 240)
+
+#: a class score of as many nat, and more, is 1 to a model
+SURE = 8.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Site:
         bins: and the widths of the bins from there on, see `best_motifs`.
         calibrated: it sees the genome's own start context (`Tables.upstream`, `Tables.context`).
         per_intron: there is one per intron: `Tables.intron_rate` is its prior odds.
-        in_frame: it counts whether another one lies upstream in the same open reading frame, see `inner_starts`.
+        frame: the open reading frame that it sees: "behind" a start codon, "before" a stop codon.
     """
 
     first: int
@@ -55,7 +62,7 @@ class Site:
     bins: tuple[int, ...]
     calibrated: bool = False
     per_intron: bool = False
-    in_frame: bool = False
+    frame: Literal["before", "behind"] | None = None
 
     @property
     def width(self) -> int:
@@ -64,8 +71,8 @@ class Site:
 
 #: position of a site: first base of the start codon, last base of the stop codon, first and last base of the intron
 SITES = {
-    "start": Site(-48, 14, -56, (16, 8, 8, 4, 4, 4, 4, 8, 16), calibrated=True, in_frame=True),
-    "stop": Site(-14, 15, -24, (16, 8, 8, 16)),
+    "start": Site(-48, 14, -56, (16, 8, 8, 4, 4, 4, 4, 8, 16), calibrated=True, frame="behind"),
+    "stop": Site(-14, 15, -24, (16, 8, 8, 16), frame="before"),
     "donor": Site(-14, 25, -30, (10, 10, 6, 5, 5, 8, 10, 15, 15), per_intron=True),
     "acceptor": Site(-55, 14, -100, (20, 20, 15, 10, 10, 8, 8, 6, 4, 14, 9)),
 }
@@ -87,7 +94,7 @@ class SiteParams(NamedTuple):
         layers: of the perceptron.
         matrix: [width, 4], the position weight matrix.
         motifs: [4 * MOTIF, motifs], what each base of a motif counts.
-        inner: what it counts that another site lies upstream in the same frame; None of sites that have no frame.
+        inner: what it counts of a start codon that another one lies before it in the frame; None of other sites.
     """
 
     screen: Dense
@@ -119,7 +126,8 @@ def init_site(
         motifs: that it looks for.
     """
     calibrated = PWM_WIDTH + (UPSTREAM_LAST - UPSTREAM_FIRST + 1) if site.calibrated else 0
-    inputs = motifs * len(site.bins) + calibrated + classes * (len(BINS) - 1) + 3 + NARROW
+    in_frame = {None: 0, "behind": len(LENGTHS) + 5, "before": len(LENGTHS) + 5 + len(FROM_FIRST) + 2}[site.frame]
+    inputs = motifs * len(site.bins) + calibrated + classes * (len(BINS) - 1) + 3 + NARROW + in_frame
     layers = (init_dense(rng, inputs, width), init_dense(rng, width, 32), init_dense(rng, 32, 1, scale=0.1))
     return SiteParams(
         screen=init_dense(rng, 2 * hidden, stride, scale=0.1),
@@ -127,7 +135,7 @@ def init_site(
         layers=layers,
         matrix=on_host(np.zeros((site.width, 4))),
         motifs=init_dense(rng, 4 * MOTIF, motifs),
-        inner=on_host(np.zeros(())) if site.in_frame else None,
+        inner=on_host(np.zeros(())) if site.frame == "behind" else None,
     )
 
 
@@ -144,28 +152,6 @@ def kmers(codes: Array, k: int) -> Array:
     return jnp.where(unknown, 4**k, index)
 
 
-def inner_starts(starts: Array, stops: Array) -> Array:
-    """Start codons that lie in the open reading frame of another one upstream: bool [rows, time].
-
-    Translation mostly begins at the first one, most of all where ribosomes look for it along the transcript (Kozak,
-    Nucleic Acids Res. 15:8125, 1987).
-
-    Args:
-        starts: bool [rows, time], a start codon begins here; time is a multiple of 3.
-        stops: the same of stop codons.
-    """
-    rows = len(starts)
-
-    def step(is_open: Array, codon: tuple[Array, Array]) -> tuple[Array, Array]:
-        start, stop = codon
-        return (is_open | start) & ~stop, is_open & start
-
-    # codon by codon, the three frames side by side
-    codons = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(rows, -1, 3), 1, 0), (starts, stops))
-    _, inner = jax.lax.scan(step, jnp.zeros((rows, 3), bool), codons, unroll=UNROLL)
-    return jnp.moveaxis(inner, 0, 1).reshape(starts.shape)
-
-
 def read_in(time: int, per_256: int) -> int:
     """Candidates whose surroundings are looked at in `time` bases of a strand; the others keep their screen."""
     return min(time, max(32, time * per_256 // 256))
@@ -179,14 +165,14 @@ class Surroundings(NamedTuple):
         tables: with a leading axis of rows.
         features: [time / stride, rows, 2 * hidden] of the LSTM.
         sums: [rows, time + 1, classes + 1] of `class_sums`.
-        inner_starts: bool [rows, time] of `inner_starts`.
+        frames: of both strands' codons.
     """
 
     codes: Array
     tables: Tables
     features: Array
     sums: Array
-    inner_starts: Array
+    frames: Frames
 
 
 def site_scores(
@@ -210,7 +196,7 @@ def site_scores(
     if site.per_intron:
         rough += around.tables.intron_rate[:, None]
     if params.inner is not None:
-        rough += params.inner * around.inner_starts
+        rough += params.inner * around.frames.inner
     rough = jnp.where(here, rough, 0.0)
     ranked = jnp.where(here, jax.lax.stop_gradient(rough), -jnp.inf)
     best, at = jax.lax.top_k(ranked, read_in(time, candidates))
@@ -220,7 +206,7 @@ def site_scores(
 
 def corrections(params: SiteParams, site: Site, around: Surroundings, at: Array) -> Array:
     """What the matrix and the perceptron make of the surroundings of positions `at` [rows, k]: [rows, k]."""
-    codes, tables, features, sums, _ = around
+    codes, tables, features, sums, frames = around
     stride = codes.shape[1] // len(features)
 
     def window(values: Array, first: int, last: int, fill: float) -> Array:
@@ -247,6 +233,8 @@ def corrections(params: SiteParams, site: Site, around: Surroundings, at: Array)
         jnp.broadcast_to(tables.summary[:, None], (*at.shape, 3)),
         features[at // stride, jnp.arange(len(at))[:, None]] @ params.narrow.w + params.narrow.b,
     ]
+    if site.frame:
+        parts.append(_frame(site.frame, frames, sums, at))
     first, second, last = params.layers
     y = jax.nn.relu(jnp.concatenate(parts, -1) @ first.w + first.b)
     y = jax.nn.relu(y @ second.w + second.b)
@@ -312,7 +300,7 @@ def class_sums(classes: Array, known: Array) -> Array:
     """Sums of class scores up to each base, from which those of any bin follow.
 
     Args:
-        classes: [rows, time, classes] scaled class scores, the first three of the codon positions.
+        classes: [rows, time, classes] class scores, the first three of the codon positions.
         known: bool [rows, time], what is not padding or unknown.
 
     Returns:
@@ -336,12 +324,51 @@ def class_sums(classes: Array, known: Array) -> Array:
 
 
 def _class_bins(sums: Array, at: Array) -> Array:
-    """Mean class score of the known bases in bins around candidates: that of the codon positions in the candidate's
-    frame and in the two others, then those of the other classes; [rows, k, classes * bins].
+    """Mean class scores of bins around candidates: [rows, k, classes * bins]."""
+    edges = at[:, :, None] + jnp.array(BINS)
+    return _class_means(sums, at, edges[..., :-1], edges[..., 1:]).reshape(*at.shape, -1)
+
+
+def _frame(side: Literal["before", "behind"], frames: Frames, sums: Array, at: Array) -> Array:
+    """What a site sees of its open reading frame: its length, whether it is cut off, and the mean class scores of the
+    codon positions in it, those of its own frame also times the log of its length. Before a stop codon, also the length
+    from the first start codon on, whether there is one, and the mean class score of its own frame from there on.
+
+    Returns:
+        [rows, k, LENGTHS + 5], before a stop codon FROM_FIRST + 2 more.
     """
-    edges = jnp.clip(at[:, :, None] + jnp.array(BINS), 0, sums.shape[1] - 1)
-    of_bins = jnp.diff(jax.vmap(lambda t, i: t[i])(sums, edges), axis=2)  # [rows, k, bins, classes + 1]
-    means = of_bins[..., :-1] / jnp.maximum(of_bins[..., -1:], 1)
+    codon = at if side == "behind" else jnp.maximum(at - 2, 0)
+    of = Frames(*(jnp.take_along_axis(x, codon, axis=1) for x in frames))
+    first = codon if side == "behind" else codon - 3 * of.before
+    last = codon if side == "before" else codon + 3 * of.behind
+    length, cut = (of.behind, of.closed) if side == "behind" else (of.before, of.opened)
+    means = _class_means(sums, codon, first[..., None], last[..., None])[..., 0, :3]
+    logs = jnp.log1p(length.astype(jnp.float32)) / 4  # about 1
+    parts = [tents(length, LENGTHS), cut[..., None], means, means[..., :1] * logs[..., None]]
+    if side == "before":
+        longest = _class_means(sums, codon, (codon - 3 * of.first)[..., None], last[..., None])[..., 0, :1]
+        parts += [tents(of.first, FROM_FIRST), of.inner[..., None], longest]
+    return jnp.concatenate(parts, -1)
+
+
+def _class_means(sums: Array, at: Array, first: Array, last: Array) -> Array:
+    """Mean class scores of the known bases between others: that of the codon positions in a candidate's frame and in
+    the two others, then those of the other classes.
+
+    Args:
+        sums: of `class_sums`.
+        at: [rows, k], first bases of codons in the candidates' frames.
+        first: [rows, k, spans], beginnings of spans,
+        last: and their ends.
+
+    Returns:
+        [rows, k, spans, classes], 0 where no base is known.
+    """
+    before, until = (
+        jax.vmap(lambda t, i: t[i])(sums, jnp.clip(place, 0, sums.shape[1] - 1)) for place in (first, last)
+    )
+    total = until - before
+    means = total[..., :-1] / jnp.maximum(total[..., -1:], 1)
     order = (at[:, :, None] + jnp.arange(3)) % 3  # own frame first
     own_first = jnp.take_along_axis(means[..., :3], order[:, :, None, :], axis=3)
-    return jnp.concatenate([own_first, means[..., 3:]], -1).reshape(*at.shape, -1)
+    return jnp.concatenate([own_first, means[..., 3:]], -1)

@@ -22,7 +22,6 @@ UNROLL = 8
 
 _Two = tuple[Array, Array]
 _Three = tuple[Array, Array, Array]
-_Four = tuple[Array, Array, Array, Array]
 
 
 class Frames(NamedTuple):
@@ -55,31 +54,47 @@ def open_frames(starts: Array, stops: Array, unknown: Array) -> Frames:
         stops: the same of stop codons.
         unknown: the same of codons with an unknown base.
     """
-    rows = len(starts)
-    # codon by codon, the three frames side by side
-    start, stop, cut = (jnp.moveaxis(x.reshape(rows, -1, 3), 1, 0) for x in (starts, stops, unknown))
-    none, yes = jnp.zeros((rows, 3), jnp.int32), jnp.ones((rows, 3), bool)
+    rows, time = starts.shape
 
-    def onwards(carry: _Four, codon: _Three) -> tuple[_Four, _Four]:
-        before, first, opened, started = carry
-        start, stop, unknown = codon
-        far = before >= FAR
-        here = before, jnp.where(far, FAR, first), opened & ~far, started | far
-        ends, started = stop | unknown, started | start
-        first = jnp.where(started & ~ends, jnp.minimum(first + 1, FAR), 0)
-        before = jnp.where(ends, 0, jnp.minimum(before + 1, FAR))
-        return (before, first, jnp.where(ends, unknown, opened), started & ~ends), here
+    def by_codon(x: Array) -> Array:
+        """[codons, rows, 3], the three frames side by side."""
+        return jnp.moveaxis(x.reshape(rows, -1, 3), 1, 0)
 
-    def backwards(carry: _Two, codon: _Three) -> tuple[_Two, _Two]:
-        behind, closed = carry
-        _, stop, unknown = codon
-        ends = stop | unknown
-        behind, closed = jnp.where(ends, 0, jnp.minimum(behind + 1, FAR)), jnp.where(ends, unknown, closed)
-        return (behind, closed), (behind, closed & (behind < FAR))
+    index = jnp.arange(time // 3)[:, None, None]
+    ends, never = by_codon(stops | unknown), time
+    # what closes a frame, by its place; twice that, and one more if it is unknown
+    place = 2 * index + by_codon(unknown)
+    place_before, place_behind = jnp.where(ends, place, -1), jnp.where(ends, place, 2 * never)
+    start = jnp.where(by_codon(starts), index, never)
 
-    _, ahead = jax.lax.scan(onwards, (none, none, yes, ~yes), (start, stop, cut), unroll=UNROLL)
-    _, back = jax.lax.scan(backwards, (none, yes), (start, stop, cut), unroll=UNROLL, reverse=True)
-    return Frames(*(jnp.moveaxis(x, 0, 1).reshape(starts.shape) for x in (*ahead, *back)))
+    def onwards(carry: _Two, codon: _Three) -> tuple[_Two, _Two]:
+        last, first = carry
+        place, start, end = codon
+        return (jnp.maximum(last, place), jnp.where(end, never, jnp.minimum(first, start))), carry
+
+    def backwards(next_end: Array, place: Array) -> tuple[Array, Array]:
+        next_end = jnp.minimum(next_end, place)
+        return next_end, next_end
+
+    edge = jnp.full((rows, 3), -1), jnp.full((rows, 3), never)
+    _, (last, first) = jax.lax.scan(onwards, edge, (place_before, start, ends), unroll=UNROLL)
+    beyond = jnp.full((rows, 3), 2 * (time // 3) + 1)
+    _, behind = jax.lax.scan(backwards, beyond, place_behind, unroll=UNROLL, reverse=True)
+
+    # the codon before the first one is unknown
+    before = jnp.minimum(index - last // 2 - 1, FAR)
+    far, inner = before >= FAR, first < never
+    since_first = jnp.where(inner, jnp.minimum(index - first, FAR), 0)
+    length = jnp.minimum(behind // 2 - index, FAR)
+    columns = (
+        before,
+        jnp.where(far, FAR, since_first),
+        (last % 2 == 1) & ~far,
+        inner | far,
+        length,
+        (behind % 2 == 1) & (length < FAR),
+    )
+    return Frames(*(jnp.moveaxis(x, 0, 1).reshape(rows, time) for x in columns))
 
 
 def tents(lengths: Array, knots: tuple[int, ...]) -> Array:

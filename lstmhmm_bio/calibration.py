@@ -81,6 +81,20 @@ class Counts:
 
 #: shapes of the fields of `Counts`
 SHAPES = ((HEXAMERS,), (HEXAMERS,), (PENTAMERS,), (PENTAMERS,), (PWM_WIDTH, 4), (PWM_WIDTH, 4), (2,))
+_ENDS = np.cumsum([np.prod(shape, dtype=int) for shape in SHAPES])
+#: numbers of one `Counts`
+COUNTED = int(_ENDS[-1])
+
+
+def pack(counts: Counts) -> Floats:
+    """Counts as one flat vector, [COUNTED]."""
+    return np.concatenate([getattr(counts, f.name).ravel() for f in fields(Counts)])
+
+
+def unpack(flat: Floats) -> Counts:
+    """The reverse of `pack`."""
+    parts = np.split(flat, _ENDS[:-1])
+    return Counts(*(part.reshape(shape) for part, shape in zip(parts, SHAPES, strict=True)))
 
 
 class Tables(NamedTuple):

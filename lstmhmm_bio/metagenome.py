@@ -13,14 +13,14 @@ Groups come of sums of integers, so that the groups do not depend on the number 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import Calibration, Counts, Prior, Tables, gc_content
+from .calibration import Calibration, Counts, Prior, Tables, gc_content, pack, unpack
 from .features import Record
 from .sequence import Codes, kmer_counts
 
@@ -122,17 +122,15 @@ def tables_by_record(calibration: AnyCalibration, prior: Prior, genetic_code: in
 def _mixed(grouped: GroupedCalibration, prior: Prior) -> Callable[[Record], Tables]:
     """Gives each record the tables of the sum of its groups' counts, by their weights."""
     of_group = [c.tables(prior) for c in grouped.calibrations]
-    counts = [np.stack([getattr(c.counts, f.name) for c in grouped.calibrations]) for f in fields(Counts)]
+    counts = np.stack([pack(c.counts) for c in grouped.calibrations])
     gc = np.array([c.gc for c in grouped.calibrations])
 
     def tables_of(record: Record) -> Tables:
         weights = grouped.weights_of(record.codes)
-        some = np.flatnonzero(weights)
-        if len(some) == 1:
-            return of_group[some[0]]
-        share = weights[some]
-        mixed = Counts(*(np.tensordot(share, column[some], 1) for column in counts))
-        return Calibration(mixed, float(share @ gc[some] / share.sum()), grouped.genetic_code).tables(prior)
+        if np.count_nonzero(weights) == 1:
+            return of_group[int(weights.argmax())]
+        mixed = Calibration(unpack(weights @ counts), float(weights @ gc / weights.sum()), grouped.genetic_code)
+        return mixed.tables(prior)
 
     return tables_of
 

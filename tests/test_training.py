@@ -16,7 +16,7 @@ from tiny import GRAMMARS, NETWORK, NETWORKS, random_codes, random_model, random
 
 from lstmhmm_bio import calibration
 from lstmhmm_bio.annotate import Annotator
-from lstmhmm_bio.calibration import Counts, Tables
+from lstmhmm_bio.calibration import Counts, Tables, pack, unpack
 from lstmhmm_bio.errors import InputError, ModelError, UsageError
 from lstmhmm_bio.features import Annotation, Gene, Record
 from lstmhmm_bio.hmm.grammars import bacteria, decoding_grammar, eukaryote
@@ -34,8 +34,6 @@ from lstmhmm_bio.training.dataset import (
     LabeledGenome,
     LabeledRecord,
     WindowSampler,
-    pack,
-    unpack,
 )
 from lstmhmm_bio.training.labelling import AT_AC, NEAR, Doubtful, load_genome
 from lstmhmm_bio.training.loop import CHECKPOINT, Inputs, Progress, TrainingConfig, init_state, train, train_step

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import calibration
-from ..calibration import Counts, Prior, Tables
+from ..calibration import COUNTED, Counts, Prior, Tables, pack, unpack
 from ..hmm.grammars.grammar import Segments
 from ..sequence import Codes, GeneticCode, reverse_complement
 
@@ -83,21 +83,6 @@ class LabeledGenome:
         return unpack(np.sum([r.blocks[-1] for r in self.records], axis=0))
 
 
-_SIZES = [int(np.prod(s)) for s in calibration.SHAPES]
-_WIDTH = sum(_SIZES)
-
-
-def pack(counts: Counts) -> NDArray[np.float32]:
-    """Counts as one flat vector."""
-    return np.concatenate([getattr(counts, f.name).ravel() for f in fields(Counts)])
-
-
-def unpack(flat: NDArray[np.float32]) -> Counts:
-    """The reverse of `pack`."""
-    parts = np.split(flat, np.cumsum(_SIZES)[:-1])
-    return Counts(*(p.reshape(s) for p, s in zip(parts, calibration.SHAPES, strict=True)))
-
-
 def block_sums(codes: Codes, chains: Mapping[str, Sequence[Segments]], code: GeneticCode) -> NDArray[np.float32]:
     """Running sums of calibration counts over blocks, `LabeledRecord.blocks`.
 
@@ -108,7 +93,7 @@ def block_sums(codes: Codes, chains: Mapping[str, Sequence[Segments]], code: Gen
     """
     length = len(codes)
     blocks = -(-length // BLOCK)
-    sums = np.zeros((blocks + 1, _WIDTH), np.float32)
+    sums = np.zeros((blocks + 1, COUNTED), np.float32)
     for b in range(blocks):
         background = calibration.background_counts(codes[b * BLOCK : (b + 1) * BLOCK])
         sums[b + 1] = pack(replace(Counts.zeros(), background=background))

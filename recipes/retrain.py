@@ -3,11 +3,11 @@
     python recipes/retrain.py MODEL DATA -o FOLDER [--share 0.25] [--seed 2]
 
 DATA holds the training sets as SET/genome.fa.gz and SET/annotation.gff3.gz, with the names of `sets.tsv`. The recipe,
-in `recipes.toml`, is a list of stages; each continues where the one before ended, the first from random weights or from
-the result of another recipe, which is trained first if FOLDER does not hold it; `average` takes the mean of the last
-stages' weights. An interrupted run goes on where it stopped. The finished model lies in FOLDER/MODEL/; to bundle it,
-copy both its files to lstmhmm_bio/models. A share of the steps and other seeds tell what a change of the recipe would
-be worth, and how far chance goes.
+in `recipes.toml`, is a list of stages; each continues where the one before ended, or the one that `after` names by its
+number, the first from random weights or from the result of another recipe, which is trained first if FOLDER does not
+hold it; `average` takes the mean of the last stages' weights. An interrupted run goes on where it stopped. The finished
+model lies in FOLDER/MODEL/; to bundle it, copy both its files to lstmhmm_bio/models. A share of the steps and other
+seeds tell what a change of the recipe would be worth, and how far chance goes.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Pat
         card = here / f"{name}.toml"
         if not card.exists():
             print(f"{name}, stage {number} of {len(recipe['stage'])}: {stage['what']}")
+            if "after" in stage:
+                start = str(cards[stage["after"] - 1])
             if "average" in stage:
                 start = str(averaged(cards[-stage["average"] :], here / "mean"))
             if "renew" in stage:

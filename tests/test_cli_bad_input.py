@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from lstmhmm_bio.calibration import Calibration, Counts
 from lstmhmm_bio.io.calibration_file import calibration_bytes
-from lstmhmm_bio.model import BUNDLED
+from lstmhmm_bio.model import BUNDLED, FORMAT
 from lstmhmm_bio.sequence import decode
 from lstmhmm_bio.simulate import simulate_genome
 
@@ -154,7 +154,7 @@ def test_unknown_models(tmp_path, command, genome):
         (str, lambda b: b[:-1] + bytes([b[-1] ^ 1]), "checksum differs"),
         (str, lambda b: b[:1000], "checksum differs"),
         (str, lambda b: b"", "checksum differs"),
-        (lambda s: s.replace("format = 6", "format = 99"), bytes, "model format 99"),
+        (lambda s: s.replace(f"format = {FORMAT}", "format = 99"), bytes, "model format 99"),
         (lambda s: s.replace("hidden = ", "hidden = 1"), bytes, "expected"),
         (lambda s: s.replace("hidden = ", "hiden = "), bytes, "do not fit together"),
         (lambda s: s.split("[network]")[0], bytes, "the card has no 'network'"),

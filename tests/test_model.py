@@ -16,6 +16,7 @@ from lstmhmm_bio import model as models
 from lstmhmm_bio.errors import ModelError, UsageError
 from lstmhmm_bio.hmm.grammars import decoding_grammar
 from lstmhmm_bio.model import (
+    FORMAT,
     Model,
     bundled_models,
     find_card,
@@ -159,7 +160,7 @@ def test_sizes_that_do_not_fit_the_weights(card: Path) -> None:
 @pytest.mark.parametrize("other", [1, 2, None])
 def test_another_format(other: int | None, card: Path) -> None:
     rewrite(card, format=other)
-    refused(card, f"model format {other}, this version reads format 6")
+    refused(card, f"model format {other}, this version reads format {FORMAT}")
 
 
 @pytest.mark.parametrize("key", ["name", "version", "kind", "network"])

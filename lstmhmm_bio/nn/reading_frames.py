@@ -16,7 +16,7 @@ from jax import Array
 #: codons up to which lengths count
 FAR = 240
 
-#: codons that a loop along a sequence takes per turn
+#: bases or codons that a loop along a sequence takes per turn
 UNROLL = 8
 
 
@@ -61,10 +61,10 @@ def open_frames(starts: Array, stops: Array, unknown: Array) -> Frames:
         return jnp.moveaxis(x.reshape(rows, -1, 3), 1, 0)
 
     index = jnp.arange(time // 3)[:, None, None]
-    ends, never = by_codon(stops | unknown), time
+    ends, never = by_codon(stops | unknown), time // 3
     # what closes a frame, by its place; twice that, and one more if it is unknown
     place = 2 * index + by_codon(unknown)
-    place_before, place_behind = jnp.where(ends, place, -1), jnp.where(ends, place, 2 * never)
+    place_before, place_behind = jnp.where(ends, place, -1), jnp.where(ends, place, 2 * never + 1)
     start = jnp.where(by_codon(starts), index, never)
 
     def onwards(carry: _Two, codon: _Three) -> tuple[_Two, _Two]:
@@ -78,10 +78,9 @@ def open_frames(starts: Array, stops: Array, unknown: Array) -> Frames:
 
     edge = jnp.full((rows, 3), -1), jnp.full((rows, 3), never)
     _, (last, first) = jax.lax.scan(onwards, edge, (place_before, start, ends), unroll=UNROLL)
-    beyond = jnp.full((rows, 3), 2 * (time // 3) + 1)
-    _, behind = jax.lax.scan(backwards, beyond, place_behind, unroll=UNROLL, reverse=True)
+    _, behind = jax.lax.scan(backwards, jnp.full((rows, 3), 2 * never + 1), place_behind, unroll=UNROLL, reverse=True)
 
-    # the codon before the first one is unknown
+    # the codons before the first one and behind the last one are unknown
     before = jnp.minimum(index - last // 2 - 1, FAR)
     far, inner = before >= FAR, first < never
     since_first = jnp.where(inner, jnp.minimum(index - first, FAR), 0)

@@ -339,14 +339,13 @@ def _frame(side: Literal["before", "behind"], frames: Frames, sums: Array, at: A
     """
     codon = at if side == "behind" else jnp.maximum(at - 2, 0)
     of = Frames(*(jnp.take_along_axis(x, codon, axis=1) for x in frames))
-    first = codon if side == "behind" else codon - 3 * of.before
-    last = codon if side == "before" else codon + 3 * of.behind
     length, cut = (of.behind, of.closed) if side == "behind" else (of.before, of.opened)
-    means = _class_means(sums, codon, first[..., None], last[..., None])[..., 0, :3]
+    first = codon if side == "behind" else codon - 3 * length
+    means = _class_means(sums, codon, first[..., None], (first + 3 * length)[..., None])[..., 0, :3]
     logs = jnp.log1p(length.astype(jnp.float32)) / 4  # about 1
     parts = [tents(length, LENGTHS), cut[..., None], means, means[..., :1] * logs[..., None]]
     if side == "before":
-        longest = _class_means(sums, codon, (codon - 3 * of.first)[..., None], last[..., None])[..., 0, :1]
+        longest = _class_means(sums, codon, (codon - 3 * of.first)[..., None], codon[..., None])[..., 0, :1]
         parts += [tents(of.first, FROM_FIRST), of.inner[..., None], longest]
     return jnp.concatenate(parts, -1)
 

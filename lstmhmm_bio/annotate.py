@@ -15,7 +15,7 @@ In metagenomes, where every record may come from another organism, records that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -32,7 +32,7 @@ from .decoding import Decoded, Weights, decode_records, log_partitions
 from .errors import UsageError
 from .evidence import IntronEvidence, SupportWeights
 from .features import Annotation, Gene, Record
-from .genes import genes_of, with_alternative_starts
+from .genes import GROUPS, genes_of, with_alternative_starts
 from .genetic_code import CodeEvidence
 from .hash_sample import Piece, sample_by_hash
 from .metagenome import AnyCalibration, GroupedCalibration, compositions, tables_by_record, word_counts
@@ -215,7 +215,7 @@ class Annotator:
         Raises:
             UsageError: evidence, and a model without introns.
         """
-        return self._decode(records, calibration, evidence, unrolled=False)
+        return self._decode(records, calibration, evidence, unrolled=False, groups=())
 
     def _decode(
         self,
@@ -224,8 +224,9 @@ class Annotator:
         evidence: IntronEvidence | None,
         *,
         unrolled: bool,
+        groups: Sequence[str],
     ) -> Iterator[tuple[Part, Decoded]]:
-        """`decode`; with `unrolled` the circular ones of the records are."""
+        """`decode`; with `unrolled` the circular ones of the records are; `groups` as for `decode_records`."""
         weights = self._support_weights() if evidence else None
         parts = (part for record in records for part in parts_of(record))
         for group, pieces, tracks in self._scored(parts, calibration):
@@ -236,7 +237,7 @@ class Annotator:
                     if piece is not part.record:
                         seen = evidence.within(piece.id, part.start, part.start + len(piece), name=piece.id)
                     seen.add_to(piece, scores, self.model.config.sites, weights, around=around)
-            decoded = decode_records(pieces, tracks, self.code, self.model.grammar, self._weights)
+            decoded = decode_records(pieces, tracks, self.code, self.model.grammar, self._weights, groups)
             yield from zip(group, decoded, strict=True)
             del tracks, decoded  # before the next are scored
 
@@ -245,7 +246,7 @@ class Annotator:
         grammar = self.model.grammar.smaller
         weights = Weights.of(grammar, self.model.params.transitions)
         for _, pieces, tracks in self._scored(map(whole, sample), calibration):
-            for decoded in decode_records(pieces, tracks, self.code, grammar, weights):
+            for decoded in decode_records(pieces, tracks, self.code, grammar, weights, GROUPS[grammar.kind]):
                 yield decoded.record, genes_of(decoded, self.code)
             del tracks
 
@@ -279,7 +280,8 @@ class Annotator:
                 yield _unrolled(record) if record.circular else record
 
         def found() -> Iterator[tuple[Part, tuple[list[Gene], NDArray[np.float32] | None]]]:
-            for part, decoded in self._decode(unrolled(), calibration, evidence, unrolled=True):
+            groups = () if self.coding else GROUPS[self.model.grammar.kind]
+            for part, decoded in self._decode(unrolled(), calibration, evidence, unrolled=True, groups=groups):
                 genes = genes_of(decoded, self.code)
                 if self.alternative_starts:
                     genes = with_alternative_starts(genes, decoded, self.code)

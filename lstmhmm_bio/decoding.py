@@ -47,13 +47,15 @@ class Decoded:
         record: the sequence.
         grammar: that its states belong to.
         paths: [2, length] uint8 states.
-        posteriors: [2, length, groups] uint16 in units of 1 / `FULL`, of `Grammar.groups`.
+        posteriors: [2, length, groups] uint16 in units of 1 / `FULL`.
+        groups: names of the groups of states that these are of, some of `Grammar.groups`.
     """
 
     record: Record
     grammar: Grammar
     paths: NDArray[np.uint8]
     posteriors: NDArray[np.uint16]
+    groups: tuple[str, ...]
 
     def posterior(self, group: str) -> NDArray[np.float32]:
         """[2, length] posterior probability of a group of states."""
@@ -64,12 +66,12 @@ class Decoded:
         return _share(self.posteriors[row, positions, self._column(group)])
 
     def _column(self, group: str) -> int:
-        return list(self.grammar.groups).index(group)
+        return self.groups.index(group)
 
     @property
     def coding(self) -> NDArray[np.float32]:
         """[length] probability that a base is coding on at least one strand; these are decoded apart."""
-        own = self.posterior("coding") if "coding" in self.grammar.groups else 1 - self.posterior("none")
+        own = self.posterior("coding") if "coding" in self.groups else 1 - self.posterior("none")
         return 1 - (1 - own[0]) * (1 - own[1, ::-1])
 
 
@@ -78,7 +80,12 @@ def _share(units: NDArray[np.uint16]) -> NDArray[np.float32]:
 
 
 def decode_records(
-    records: Sequence[Record], tracks: Sequence[Tracks], code: GeneticCode, grammar: Grammar, weights: Weights
+    records: Sequence[Record],
+    tracks: Sequence[Tracks],
+    code: GeneticCode,
+    grammar: Grammar,
+    weights: Weights,
+    groups: Sequence[str] = (),
 ) -> list[Decoded]:
     """Best paths and posteriors of records.
 
@@ -88,15 +95,18 @@ def decode_records(
         code: genetic code.
         grammar: to decode with.
         weights: of the grammar.
+        groups: whose posteriors are wanted, of `Grammar.groups`; all of them if none is named. A grammar with
+            `Grammar.least_intron` needs all.
     """
+    groups = tuple(groups or grammar.groups)
     kept: dict[int, Strands] = {}  # for decoding again, if that may be
-    found = [(np.zeros((2, 0), np.uint8), np.zeros((2, 0, len(grammar.groups)), np.uint16))] * len(records)
+    found = [(np.zeros((2, 0), np.uint8), np.zeros((2, 0, len(groups)), np.uint16))] * len(records)
     short: dict[int, list[int]] = {}
     for i, record in enumerate(records):
         size = padded(len(record))
         if size is None:
             strands = Strands.of(record, tracks[i], code, grammar)
-            found[i] = _decode_long(grammar, strands, weights)
+            found[i] = _decode_long(grammar, strands, weights, groups)
             if grammar.relaxed:
                 kept[i] = strands
         elif len(record):
@@ -109,7 +119,9 @@ def decode_records(
         def call(k: int, size: int = size, members: list[int] = members, per_call: int = per_call) -> None:
             part = members[k : k + per_call]
             strands = [Strands.of(records[i], tracks[i], code, grammar) for i in part]
-            for i, of_record in zip(part, _decode_short(grammar, size, per_call, strands, weights), strict=True):
+            for i, of_record in zip(
+                part, _decode_short(grammar, size, per_call, strands, weights, groups), strict=True
+            ):
                 found[i] = of_record
             if grammar.relaxed:
                 kept.update(zip(part, strands, strict=True))
@@ -123,7 +135,7 @@ def decode_records(
     paths = constrained(relaxed, grammar, weights)
     for i, of_record in zip(members, paths, strict=True):
         found[i] = (of_record, found[i][1])
-    return [Decoded(record, grammar, *of_record) for record, of_record in zip(records, found, strict=True)]
+    return [Decoded(record, grammar, *of_record, groups) for record, of_record in zip(records, found, strict=True)]
 
 
 def log_partitions(
@@ -156,18 +168,18 @@ _log_partition = kept(0)(forward)
 _Found = tuple[NDArray[np.uint8], NDArray[np.uint16]]
 
 
-def _decode_long(grammar: Grammar, strands: Strands, weights: Weights) -> _Found:
+def _decode_long(grammar: Grammar, strands: Strands, weights: Weights, groups: tuple[str, ...]) -> _Found:
     """The exact path, and posteriors from overlapping segments."""
     smaller, length = grammar.smaller, strands.marks.shape[1]
     path = SegmentedPath(grammar, weights, strands)
-    posteriors = np.empty((2, length, len(grammar.groups)), np.uint16)
+    posteriors = np.empty((2, length, len(groups)), np.uint16)
     cores = [(a, min(a + SEGMENT_CORE, length)) for a in range(0, length, SEGMENT_CORE)]
     per_call = _SEGMENT_ROWS // 2
 
     def find_posteriors(k: int) -> None:
         part = cores[k : k + per_call]
         spans = [Part(strands, max(a - SEGMENT_FLANK, 0), min(b + SEGMENT_FLANK, length)) for a, b in part]
-        values = _posteriors(smaller, weights, *stack(spans, 2 * per_call, LONG))
+        values = _posteriors(smaller, groups, weights, *stack(spans, 2 * per_call, LONG))
         for i, ((a, b), (_, first, _)) in enumerate(zip(part, spans, strict=True)):
             posteriors[:, a:b] = values[2 * i : 2 * i + 2, a - first : b - first]
 
@@ -175,7 +187,9 @@ def _decode_long(grammar: Grammar, strands: Strands, weights: Weights) -> _Found
     return path.result(), posteriors
 
 
-def _decode_short(grammar: Grammar, size: int, records: int, strands: list[Strands], weights: Weights) -> list[_Found]:
+def _decode_short(
+    grammar: Grammar, size: int, records: int, strands: list[Strands], weights: Weights, groups: tuple[str, ...]
+) -> list[_Found]:
     """Records of at most `size` bases as one batch of up to so many `records`."""
     relaxed, smaller = relaxed_of(grammar), grammar.smaller
     lengths = [s.marks.shape[1] for s in strands]
@@ -183,18 +197,22 @@ def _decode_short(grammar: Grammar, size: int, records: int, strands: list[Stran
     stacked, padded = stack(parts, 2 * records, size)
     whole, fixed = np.ones(len(padded), bool), to_fixed_scores(weights.relaxed)
     paths = np.asarray(find_paths(relaxed, fixed, stacked, padded, whole, whole, 0)[0])
-    posteriors = _posteriors(smaller, weights, stacked, padded)
+    posteriors = _posteriors(smaller, groups, weights, stacked, padded)
     return [(paths[2 * i : 2 * i + 2, :n], posteriors[2 * i : 2 * i + 2, :n]) for i, n in enumerate(lengths)]
 
 
-def _posteriors(grammar: Grammar, weights: Weights, strands: Strands, lengths: NDArray[np.int32]) -> NDArray[np.uint16]:
+def _posteriors(
+    grammar: Grammar, groups: tuple[str, ...], weights: Weights, strands: Strands, lengths: NDArray[np.int32]
+) -> NDArray[np.uint16]:
     """[rows, size, groups] in units of 1 / `FULL`."""
-    return np.asarray(_grouped_posteriors(grammar, weights.posteriors, strands, lengths))
+    return np.asarray(_grouped_posteriors(grammar, groups, weights.posteriors, strands, lengths))
 
 
-@kept(0)
-def _grouped_posteriors(grammar: Grammar, scores: Scores, strands: Strands, lengths: jax.Array) -> jax.Array:
-    groups = np.stack(list(grammar.groups.values())) > 0
+@kept(0, 1)
+def _grouped_posteriors(
+    grammar: Grammar, groups: tuple[str, ...], scores: Scores, strands: Strands, lengths: jax.Array
+) -> jax.Array:
+    members = np.stack([grammar.groups[group] for group in groups]) > 0
     emissions, positions = partial(emissions_at, grammar), by_position(strands)
-    found = group_posteriors(grammar.graph, scores, emissions, positions, lengths, groups)
+    found = group_posteriors(grammar.graph, scores, emissions, positions, lengths, members)
     return jnp.round(jnp.clip(found, 0, 1) * FULL).astype(jnp.uint16).transpose(2, 0, 1)

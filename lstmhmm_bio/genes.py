@@ -13,6 +13,9 @@ from .features import Gene
 from .hmm.grammars import bacteria, eukaryote
 from .sequence import GeneticCode, decode, kmer_indices, mirrored, reverse_complement
 
+#: kind of grammar -> groups of states whose posteriors are read here, () for all
+GROUPS = {"bacteria": ("stop", "start", "third"), "eukaryote": ()}
+
 
 def genes_of(decoded: Decoded, code: GeneticCode) -> list[Gene]:
     """Genes of both strands, sorted by position, with posterior scores.
@@ -84,7 +87,7 @@ def with_alternative_starts(genes: list[Gene], decoded: Decoded, code: GeneticCo
 
 
 def _eukaryotic(decoded: Decoded, row: int, codes: NDArray[np.uint8], code: GeneticCode) -> list[Gene]:
-    posterior = {group: decoded.posterior(group)[row] for group in decoded.grammar.groups}
+    posterior = {group: decoded.posterior(group)[row] for group in decoded.groups}
     genes = []
     for segments, has_start, has_stop in eukaryote.transcripts(decoded.grammar, decoded.paths[row]):
         # an exon is as sure as the less sure of its two ends

@@ -57,9 +57,9 @@ def mirrored(segments: Sequence[tuple[int, int]], length: int) -> tuple[tuple[in
 
 
 def base_counts(codes: Codes) -> NDArray[np.int64]:
-    """[5] how often each code occurs; in pieces, because `np.bincount` makes eight bytes of every base."""
-    pieces = (codes[a : a + _PIECE] for a in range(0, len(codes), _PIECE))
-    return sum((np.bincount(piece, minlength=5) for piece in pieces), np.zeros(5, np.int64))
+    """[5] how often each code occurs."""
+    # several times as fast as np.bincount, which makes eight bytes of every base
+    return np.array([np.count_nonzero(codes == code) for code in range(UNKNOWN + 1)], np.int64)
 
 
 def codon_index(codon: str) -> int:
@@ -87,7 +87,7 @@ def kmer_indices(codes: Codes, k: int) -> NDArray[np.int32]:
 
 
 def kmer_counts(codes: Codes, k: int) -> NDArray[np.int64]:
-    """[4**k] how often each k-mer stands on either strand; in pieces, as `base_counts`."""
+    """[4**k] how often each k-mer stands on either strand; in pieces, because indices take more than the bases."""
     forward = np.zeros(4**k, np.int64)
     for a in range(0, len(codes), _PIECE):
         index = kmer_indices(codes[a : a + _PIECE + k - 1], k)

@@ -26,7 +26,7 @@ def decoded(grammar: Grammar, text: str, names: str, strand: str, seed: int = 0)
     paths[row] = [index[name] for name in names.split()]
     posteriors = np.random.default_rng(seed).integers(1, 65536, (2, len(text), len(grammar.groups))).astype(np.uint16)
     codes = encode(text) if strand == "+" else reverse_complement(encode(text))
-    return Decoded(Record("r", codes), grammar, paths, posteriors)
+    return Decoded(Record("r", codes), grammar, paths, posteriors, tuple(grammar.groups))
 
 
 def forward(segments: Segments, length: int, strand: str) -> Segments:

@@ -27,7 +27,9 @@ def decoded(forward: list[int], reverse: list[int], none: float = 0.0, two: floa
     posteriors = np.zeros((2, length, 5), np.uint16)
     posteriors[..., 3], posteriors[..., 4] = round(none * 65535), round(two * 65535)
     paths = np.array([forward, reverse[::-1]], np.uint8).reshape(2, length)
-    return Decoded(Record("r", np.zeros(length, np.uint8)), bacteria.GRAMMAR, paths, posteriors)
+    return Decoded(
+        Record("r", np.zeros(length, np.uint8)), bacteria.GRAMMAR, paths, posteriors, tuple(bacteria.GRAMMAR.groups)
+    )
 
 
 def whole(piece: Decoded) -> list[Region]:

@@ -84,9 +84,8 @@ START_HERE, STOP_ENDS_HERE = 1, 2
 
 def marks(codes: Array, code: Any) -> Array:
     """[..., time] uint16 bit sets of `START_HERE` and `STOP_ENDS_HERE`; arguments as for `Grammar.marks`."""
-    here, one_on, two_on = codes, shifted(codes, 1), shifted(codes, 2)
-    one_back, two_back = shifted(codes, -1), shifted(codes, -2)
-    return bit_set(code.is_start[codons(here, one_on, two_on)], code.is_stop[codons(two_back, one_back, here)])
+    codon = codons(codes, shifted(codes, 1), shifted(codes, 2))
+    return bit_set(code.is_start[codon], shifted(code.is_stop[codon], -2, fill=False))
 
 
 def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float | int, axis: int = -1) -> Array:

@@ -146,13 +146,13 @@ def state_bits(graph: Graph, *names: str) -> int:
     return sum(1 << graph.index[name] for name in names)
 
 
-def shifted(codes: Array, by: int) -> Array:
-    """Codes [..., time] as seen from each base: that `by` bases further on, unknown beyond the ends."""
-    xp, n = codes.__array_namespace__(), codes.shape[-1]
-    fill = xp.full((*codes.shape[:-1], abs(by)), UNKNOWN, dtype=codes.dtype)
+def shifted(values: Array, by: int, fill: int | bool = UNKNOWN) -> Array:
+    """Values [..., time], such as codes, as seen from each base: that `by` bases further on, `fill` beyond the ends."""
+    xp, n = values.__array_namespace__(), values.shape[-1]
+    beyond = xp.full((*values.shape[:-1], abs(by)), fill, dtype=values.dtype)
     if by < 0:
-        return xp.concat([fill, codes], axis=-1)[..., :n]
-    return xp.concat([codes, fill], axis=-1)[..., by : by + n]
+        return xp.concat([beyond, values], axis=-1)[..., :n]
+    return xp.concat([values, beyond], axis=-1)[..., by : by + n]
 
 
 def codons(first: Array, second: Array, third: Array) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,25 @@ def codon_index(codon: str) -> int:
     """Index 0..63 of a codon written in ACGT."""
     a, b, c = (BASES.index(x) for x in codon.upper().replace("U", "T"))
     return 16 * a + 4 * b + c
+
+
+def shifted(values: Any, by: int, fill: int | bool = UNKNOWN) -> Any:
+    """Values [..., time], such as codes, as seen from each base: that `by` bases further on, `fill` beyond the ends.
+
+    Takes numpy and jax arrays, as `codons` does.
+    """
+    xp, n = values.__array_namespace__(), values.shape[-1]
+    beyond = xp.full((*values.shape[:-1], abs(by)), fill, dtype=values.dtype)
+    if by < 0:
+        return xp.concat([beyond, values], axis=-1)[..., :n]
+    return xp.concat([values, beyond], axis=-1)[..., by : by + n]
+
+
+def codons(first: Any, second: Any, third: Any) -> Any:
+    """Codon index 0..63 of three bases' codes, 64 where one of them is unknown, as uint8."""
+    xp = first.__array_namespace__()
+    a, b, c = (x.astype(xp.uint8) for x in (first, second, third))
+    return xp.where(xp.maximum(xp.maximum(a, b), c) < UNKNOWN, 16 * a + 4 * b + c, 64)
 
 
 def kmer_indices(codes: Codes, k: int) -> NDArray[np.int32]:

@@ -28,11 +28,9 @@ from lstmhmm_bio.nn.sites import (
     class_sums,
     corrections,
     init_site,
-    kmers,
     read_in,
     site_scores,
 )
-from lstmhmm_bio.sequence import kmer_indices
 
 HIDDEN, WIDTH, STRIDE, TIME, MOTIFS = 4, 6, 6, 240, 3
 NO_FRAMES = open_frames(*np.zeros((3, 1, TIME), bool))
@@ -210,10 +208,3 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
 def test_every_candidate_is_read_where_they_are_few() -> None:
     assert [read_in(time, 8) for time in (10, 200, 1536, 6144)] == [10, 32, 48, 192]
     assert [read_in(time, 4) for time in (10, 200, 1536, 6144)] == [10, 32, 32, 96]
-
-
-@pytest.mark.parametrize(("length", "k"), [(1, 3), (40, 3), (40, 5), (40, 6), (6, 6)])
-def test_kmers_are_those_of_the_sequence(length: int, k: int) -> None:
-    codes = np.stack([random_codes(np.random.default_rng(seed), length, unknown=0.05) for seed in range(8)])
-    expected = np.stack([kmer_indices(row, k) for row in codes])
-    np.testing.assert_array_equal(kmers(codes, k), np.where(expected < 0, 4**k, expected))

@@ -17,6 +17,7 @@ Where a step is masked both h and C are zero, so padding before the first real s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -51,7 +52,7 @@ def init_lstm(rng: np.random.Generator, inputs: int, hidden: int) -> LSTMParams:
 
 def lstm_step(params: LSTMParams, h: Array, c: Array, x: Array) -> tuple[Array, Array]:
     """One step: h, c [batch, hidden] and x [batch, inputs] -> next h, c."""
-    return _state(_gates(params, h, x), c)
+    return _state(_gates(params, h, x), c, jnp.float32(1))
 
 
 def lstm(params: LSTMParams, x: Array, mask: Array, *, reverse: bool = False) -> Array:
@@ -82,23 +83,24 @@ def _run(reverse: bool, params: LSTMParams, x: Array, mask: Array, *, keep: bool
         h, c = carry
         x_t, m = inputs
         gates = _gates(params, h, x_t)
-        h, c = (value * m[:, None] for value in _state(gates, c))
-        return (h, c), (h, c, gates) if keep else (h,)
+        h, c = _state(gates, c, m[:, None])
+        return (h, c), (h, c, jnp.concatenate(gates, axis=-1)) if keep else (h,)
 
     return jax.lax.scan(step, (zeros, zeros), (x, mask), reverse=reverse)[1]
 
 
-def _gates(params: LSTMParams, h: Array, x: Array) -> Array:
-    """i, f, o and C~ side by side: [batch, 4 * hidden]."""
-    hidden = h.shape[-1]
-    z = x @ params.wx + h @ params.wh + params.b
-    return jnp.concatenate([0.5 * jnp.tanh(0.5 * z[:, : 3 * hidden]) + 0.5, jnp.tanh(z[:, 3 * hidden :])], axis=-1)
+def _gates(params: LSTMParams, h: Array, x: Array) -> tuple[Array, Array, Array, Array]:
+    """i, f, o and C~: [batch, hidden] each. Side by side as one array, a step would have to write and read them."""
+    *gates, candidate = jnp.split(x @ params.wx + h @ params.wh + params.b, 4, axis=-1)
+    i, f, o = (0.5 * jnp.tanh(0.5 * z) + 0.5 for z in gates)
+    return i, f, o, jnp.tanh(candidate)
 
 
-def _state(gates: Array, c: Array) -> tuple[Array, Array]:
-    i, f, o, candidate = jnp.split(gates, 4, axis=-1)
-    c = f * c + i * candidate
-    return o * jnp.tanh(c), c
+def _state(gates: Sequence[Array], c: Array, mask: Array) -> tuple[Array, Array]:
+    """The next h and c, zero where masked."""
+    i, f, o, candidate = gates
+    c = (f * c + i * candidate) * mask
+    return o * jnp.tanh(c) * mask, c
 
 
 def _lstm_fwd(

@@ -17,10 +17,10 @@ import numpy as np
 from jax import Array
 
 from ..calibration import Tables
-from ..sequence import GeneticCode
+from ..sequence import GeneticCode, codons, shifted
 from .lstm import LSTMParams, init_lstm, opposite, strand_lstm
 from .reading_frames import Frames, open_frames
-from .sites import SITES, Dense, SiteParams, init_dense, init_site, kmers
+from .sites import SITES, Dense, SiteParams, init_dense, init_site
 
 #: per base and strand: 4 bases, then (start codon, stop codon, hexamer log-odds) of the own and of the other strand
 CHANNELS = 10
@@ -145,11 +145,13 @@ def signals(codes: Array, tables: Tables, code: CodeMasks) -> Signals:
         code: the genetic code.
     """
     rows = both_strands(codes)
-    codons = kmers(rows, 3)
+    codon = codons(rows, shifted(rows, 1), shifted(rows, 2))
+    starts, stops, unknown = code.is_start[codon], code.is_stop[codon], codon == 4**3
+    two = 4**3 * codon.astype(jnp.int32) + shifted(codon, 3)
+    hexamer = jnp.where(unknown | shifted(unknown, 3, fill=True), 4**6, two)
     hexamers = jnp.concatenate([tables.hexamers, tables.hexamers])
-    starts, stops = code.is_start[codons], code.is_stop[codons]
-    scores = jnp.take_along_axis(hexamers, kmers(rows, 6), axis=1)
-    return Signals(rows, starts, stops, scores, open_frames(starts, stops, codons == 4**3))
+    scores = jnp.take_along_axis(hexamers, hexamer, axis=1)
+    return Signals(rows, starts, stops, scores, open_frames(starts, stops, unknown))
 
 
 class Dropout(NamedTuple):

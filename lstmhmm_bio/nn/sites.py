@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 
 from ..calibration import PWM_FIRST, PWM_WIDTH, UPSTREAM_FIRST, UPSTREAM_LAST, Tables
+from .bases import bases_around, kmers, of_bases
 from .lstm import on_host
 from .reading_frames import UNROLL, Frames, tents
 
@@ -139,19 +140,6 @@ def init_site(
     )
 
 
-def kmers(codes: Array, k: int) -> Array:
-    """[rows, time] index of the k-mer that begins at each base, 4**k where it is unknown or cut off."""
-    n = codes.shape[1]
-    padded = jnp.pad(codes.astype(jnp.int32), ((0, 0), (0, k - 1)), constant_values=4)
-    index = jnp.zeros(codes.shape, jnp.int32)
-    unknown = jnp.zeros(codes.shape, bool)
-    for j in range(k):
-        part = padded[:, j : j + n]
-        index = index * 4 + part
-        unknown |= part > 3
-    return jnp.where(unknown, 4**k, index)
-
-
 def read_in(time: int, per_256: int) -> int:
     """Candidates whose surroundings are looked at in `time` bases of a strand; the others keep their screen."""
     return min(time, max(32, time * per_256 // 256))
@@ -209,24 +197,22 @@ def corrections(params: SiteParams, site: Site, around: Surroundings, at: Array)
     codes, tables, features, sums, frames = around
     stride = codes.shape[1] // len(features)
 
-    def window(values: Array, first: int, last: int, fill: float) -> Array:
-        """What lies around the candidates, of values [rows, time]: [rows, k, last - first + 1]."""
-        padded = jnp.pad(values, ((0, 0), (-first, max(last, 0))), constant_values=fill)
-        index = at[:, :, None] + jnp.arange(last - first + 1)
-        return jax.vmap(lambda v, i: v[i])(padded, index)
+    motifs_end = site.motifs_from + sum(site.bins)
+    first, last = min(site.first, site.motifs_from), max(site.last, motifs_end + MOTIF - 2)
+    bases = bases_around(codes, at, first, last)
 
-    bases = window(codes, site.first, site.last, 4).astype(jnp.int32)
-    weights = jnp.pad(params.matrix, ((0, 0), (0, 1)))  # an unknown base counts nothing
-    of_bases = weights[jnp.arange(site.width), bases].sum(-1)
-    begins = window(kmers(codes, MOTIF), site.motifs_from, site.motifs_from + sum(site.bins) - 1, 4**MOTIF)
+    def between(begin: int, end: int) -> Array:
+        """Of those bases, from one place relative to the site to another."""
+        return bases[..., begin - first : end - first]
+
+    of_matrix = of_bases(params.matrix, between(site.first, site.last + 1)).sum(-1)
+    begins = kmers(between(site.motifs_from, motifs_end + MOTIF - 1), MOTIF)[..., : sum(site.bins)]
     parts = [best_motifs(params.motifs, site.bins, begins).reshape(*at.shape, -1)]
     if site.calibrated:
-        offset = PWM_FIRST - site.first
-        near = bases[:, :, offset : offset + PWM_WIDTH]
-        pentamers = jnp.take_along_axis(tables.upstream, kmers(codes, 5), axis=1)
+        pentamers = kmers(between(UPSTREAM_FIRST, UPSTREAM_LAST + 5), 5)[..., : UPSTREAM_LAST - UPSTREAM_FIRST + 1]
         parts += [
-            jax.vmap(lambda table, b: table[jnp.arange(PWM_WIDTH), b])(tables.context, near),
-            window(pentamers, UPSTREAM_FIRST, UPSTREAM_LAST, 0.0),
+            of_bases(tables.context[:, None], between(PWM_FIRST, PWM_FIRST + PWM_WIDTH)),
+            jax.vmap(lambda table, kmer: table[kmer])(tables.upstream, pentamers),
         ]
     parts += [
         _class_bins(sums, at),
@@ -235,10 +221,10 @@ def corrections(params: SiteParams, site: Site, around: Surroundings, at: Array)
     ]
     if site.frame:
         parts.append(_frame(site.frame, frames, sums, at))
-    first, second, last = params.layers
-    y = jax.nn.relu(jnp.concatenate(parts, -1) @ first.w + first.b)
-    y = jax.nn.relu(y @ second.w + second.b)
-    return of_bases + (y @ last.w + last.b)[..., 0]
+    one, two, three = params.layers
+    y = jax.nn.relu(jnp.concatenate(parts, -1) @ one.w + one.b)
+    y = jax.nn.relu(y @ two.w + two.b)
+    return of_matrix + (y @ three.w + three.b)[..., 0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -325,8 +311,7 @@ def class_sums(classes: Array, known: Array) -> Array:
 
 def _class_bins(sums: Array, at: Array) -> Array:
     """Mean class scores of bins around candidates: [rows, k, classes * bins]."""
-    edges = at[:, :, None] + jnp.array(BINS)
-    return _class_means(sums, at, edges[..., :-1], edges[..., 1:]).reshape(*at.shape, -1)
+    return _class_means(sums, at, at[:, :, None] + jnp.array(BINS)).reshape(*at.shape, -1)
 
 
 def _frame(side: Literal["before", "behind"], frames: Frames, sums: Array, at: Array) -> Array:
@@ -341,32 +326,29 @@ def _frame(side: Literal["before", "behind"], frames: Frames, sums: Array, at: A
     of = Frames(*(jnp.take_along_axis(x, codon, axis=1) for x in frames))
     length, cut = (of.behind, of.closed) if side == "behind" else (of.before, of.opened)
     first = codon if side == "behind" else codon - 3 * length
-    means = _class_means(sums, codon, first[..., None], (first + 3 * length)[..., None])[..., 0, :3]
+    means = _class_means(sums, codon, jnp.stack([first, first + 3 * length], -1))[..., 0, :3]
     logs = jnp.log1p(length.astype(jnp.float32)) / 4  # about 1
     parts = [tents(length, LENGTHS), cut[..., None], means, means[..., :1] * logs[..., None]]
     if side == "before":
-        longest = _class_means(sums, codon, (codon - 3 * of.first)[..., None], codon[..., None])[..., 0, :1]
+        longest = _class_means(sums, codon, jnp.stack([codon - 3 * of.first, codon], -1))[..., 0, :1]
         parts += [tents(of.first, FROM_FIRST), of.inner[..., None], longest]
     return jnp.concatenate(parts, -1)
 
 
-def _class_means(sums: Array, at: Array, first: Array, last: Array) -> Array:
+def _class_means(sums: Array, at: Array, edges: Array) -> Array:
     """Mean class scores of the known bases between others: that of the codon positions in a candidate's frame and in
     the two others, then those of the other classes.
 
     Args:
         sums: of `class_sums`.
         at: [rows, k], first bases of codons in the candidates' frames.
-        first: [rows, k, spans], beginnings of spans,
-        last: and their ends.
+        edges: [rows, k, spans + 1], ascending: each span lies between two of them.
 
     Returns:
         [rows, k, spans, classes], 0 where no base is known.
     """
-    before, until = (
-        jax.vmap(lambda t, i: t[i])(sums, jnp.clip(place, 0, sums.shape[1] - 1)) for place in (first, last)
-    )
-    total = until - before
+    places = jnp.clip(edges, 0, sums.shape[1] - 1)
+    total = jnp.diff(jax.vmap(lambda row, i: row.at[i].get(mode="promise_in_bounds"))(sums, places), axis=2)
     means = total[..., :-1] / jnp.maximum(total[..., -1:], 1)
     order = (at[:, :, None] + jnp.arange(3)) % 3  # own frame first
     own_first = jnp.take_along_axis(means[..., :3], order[:, :, None, :], axis=3)

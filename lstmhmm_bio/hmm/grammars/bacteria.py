@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...features import Gene
-from ...sequence import PROKARYOTIC_STARTS
+from ...sequence import PROKARYOTIC_STARTS, codons, shifted
 from ..graph import Edge, Graph
-from .grammar import Array, Grammar, Segments, bit_set, codons, shifted, state_bits
+from .grammar import Array, Grammar, Segments, bit_set, state_bits
 
 STATES = ("I", "S", "1", "2", "3", "T", "12", "S2", "13", "S3", "1T", "ST", "23", "2T")
 #: initial values of the tied transition weights (natural log scale); training fits them

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .grammar import Array, Segments, bit_set, codons, shifted
+from ...sequence import codons, shifted
+from .grammar import Array, Segments, bit_set
 
 #: the marks
 (

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sequence import UNKNOWN
 from ..graph import Graph, Scores
 
 #: a numpy or a jax array
@@ -144,22 +143,6 @@ class Relaxation:
 def state_bits(graph: Graph, *names: str) -> int:
     """Bit set of some states."""
     return sum(1 << graph.index[name] for name in names)
-
-
-def shifted(values: Array, by: int, fill: int | bool = UNKNOWN) -> Array:
-    """Values [..., time], such as codes, as seen from each base: that `by` bases further on, `fill` beyond the ends."""
-    xp, n = values.__array_namespace__(), values.shape[-1]
-    beyond = xp.full((*values.shape[:-1], abs(by)), fill, dtype=values.dtype)
-    if by < 0:
-        return xp.concat([beyond, values], axis=-1)[..., :n]
-    return xp.concat([values, beyond], axis=-1)[..., by : by + n]
-
-
-def codons(first: Array, second: Array, third: Array) -> Array:
-    """Codon index 0..63 of three bases' codes, 64 where one of them is unknown, as uint8."""
-    xp = first.__array_namespace__()
-    a, b, c = (x.astype(xp.uint8) for x in (first, second, third))
-    return xp.where(xp.maximum(xp.maximum(a, b), c) < UNKNOWN, 16 * a + 4 * b + c, 64)
 
 
 def bit_set(*conditions: Array) -> Array:

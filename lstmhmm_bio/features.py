@@ -132,6 +132,8 @@ class Gene:
 
     def moved(self, by: int) -> Gene:
         """The gene so many bases further on."""
+        if not by:
+            return self
         return replace(
             self,
             start=self.start + by,

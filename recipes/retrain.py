@@ -3,11 +3,12 @@
     python recipes/retrain.py MODEL DATA -o FOLDER [--share 0.25] [--seed 2]
 
 DATA holds the training sets as SET/genome.fa.gz and SET/annotation.gff3.gz, with the names of `sets.tsv`. The recipe,
-in `recipes.toml`, is a list of stages; each continues where the one before ended, or the one that `after` names by its
-number, the first from random weights or from the result of another recipe, which is trained first if FOLDER does not
-hold it; `average` takes the mean of the last stages' weights. An interrupted run goes on where it stopped. The finished
-model lies in FOLDER/MODEL/; to bundle it, copy both its files to lstmhmm_bio/models. A share of the steps and other
-seeds tell what a change of the recipe would be worth, and how far chance goes.
+in `recipes.toml`, is a list of stages, its own or another recipe's (`stages_of`); each continues where the one before
+ended, or the one that `after` names by its number, the first from random weights or from the result of another
+recipe, which is trained first if FOLDER does not hold it; `average` takes the mean of the last stages' weights. An
+interrupted run goes on where it stopped. The finished model lies in FOLDER/MODEL/; to bundle it, copy both its files
+to lstmhmm_bio/models. A share of the steps and other seeds tell what a change of the recipe would be worth, and how
+far chance goes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import tomllib
+from copy import deepcopy
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Reads the arguments, trains, says where the model lies."""
-    recipes = tomllib.loads((HERE / "recipes.toml").read_text())
+    recipes = read_recipes(HERE / "recipes.toml")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=recipes["model"])
     parser.add_argument("data", type=Path)
@@ -40,6 +42,15 @@ def main() -> None:
     configure()
     card = retrain(arguments.model, recipes, arguments.data, arguments.output)
     print(f"wrote {card}")
+
+
+def read_recipes(path: Path) -> dict[str, Any]:
+    """The recipes of a file; one with `stages_of` has the stages of the recipe of that name."""
+    recipes = tomllib.loads(path.read_text())
+    for recipe in recipes["model"].values():
+        if "stages_of" in recipe:
+            recipe["stage"] = deepcopy(recipes["model"][recipe["stages_of"]]["stage"])
+    return recipes
 
 
 def retrain(name: str, recipes: dict[str, Any], data: Path, folder: Path) -> Path:

@@ -33,7 +33,7 @@ def retrain() -> ModuleType:
 
 @pytest.mark.parametrize("name", RECIPES["model"])
 def test_a_recipe_asks_for_what_there_is(name: str, retrain: ModuleType, tmp_path: Path) -> None:
-    recipe = RECIPES["model"][name]
+    recipe = retrain.read_recipes(ROOT / "recipes" / "recipes.toml")["model"][name]
     assert recipe.get("from", "universal") in RECIPES["model"]
     settings = {f.name for f in fields(TrainingConfig)}
     for stage in recipe["stage"]:

@@ -28,7 +28,7 @@ from pages import ROOT, fill, table, versions
 from lstmhmm_bio import runtime
 
 if TYPE_CHECKING:
-    from lstmhmm_bio.evaluation import Call
+    from lstmhmm_bio.agreement import Call
 
 LEVELS = {"stop": ("sensitivity", "precision", "f1"), "exact": ("f1",), "start|stop": ("sensitivity",)}
 HEADER = ("stop sens.", "stop prec.", "stop F1", "exact F1", "start given stop")

@@ -20,7 +20,7 @@ from pathlib import Path
 from eukaryotes import scores_of, together_of
 from pages import ROOT, table
 
-from lstmhmm_bio.evaluation import Score
+from lstmhmm_bio.agreement import Score
 from lstmhmm_bio.io.reference import read_reference
 
 BUDDING, OTHERS = ("euk/scer_s288c", "euk/spar_cbs432"), ("euk/spom_972h",)

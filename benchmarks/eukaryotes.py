@@ -26,7 +26,8 @@ import numpy as np
 from pages import ROOT, fill, table
 from profile_speed import measure
 
-from lstmhmm_bio.evaluation import Score, evaluate
+from lstmhmm_bio.agreement import Score
+from lstmhmm_bio.evaluation import evaluate
 from lstmhmm_bio.io import read_records
 from lstmhmm_bio.io.reference import Transcript, read_reference
 

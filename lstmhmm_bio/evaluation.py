@@ -1,21 +1,6 @@
 """Comparison of predicted protein-coding genes with a reference annotation.
 
-Only coding sequence counts. Prokaryotes (mode ``prok``; a gene is its strand, start and stop):
-
-- ``stop``: same sequence, strand and 3' end
-- ``exact``: same 3' and 5' end
-- ``start|stop``: of the genes whose stop is right, those whose start is right too
-- ``base``: coding bases, strand by strand
-
-Eukaryotes (mode ``euk``):
-
-- ``base``: coding bases, strand by strand, isoforms merged
-- ``exon``: distinct CDS segments with both boundaries right
-- ``intron``: distinct gaps between the CDS segments of a transcript
-- ``transcript``: distinct chains of CDS segments
-- ``gene``: genes of which at least one isoform's chain is right
-
-Sensitivity is the matched part of the reference, precision the matched part of the prediction, F1 their harmonic mean.
+Only coding sequence counts; `agreement` says at which levels.
 
 Some reference genes are *set aside*, because nobody knows what would be right there: pseudogenes, partial and odd ones,
 those the annotation itself doubts, those shorter than `min_length`. A prediction that lies mostly on one of them is
@@ -25,23 +10,18 @@ and partial ones where they do run into their record's end or into unknown bases
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isnan, nan
+from math import isnan
 from os import PathLike, fspath
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .agreement import SCORERS, Call, Coverage, Mode, Outcome, Score, calls_of, chain_of, outcomes_of, stop_of
 from .errors import UsageError
-from .io.derived import union
 from .io.reference import Transcript, read_reference
 from .sequence import UNKNOWN, Codes, codon_index, kmer_indices, reverse_complement
-
-Mode = Literal["prok", "euk"]
 
 #: a partial prediction must end within this many bases of its record's end or of an unknown base
 EDGE = 5
@@ -51,79 +31,12 @@ _STOPS = frozenset(map(codon_index, ("TAA", "TAG", "TGA")))
 
 
 @dataclass(frozen=True)
-class Score:
-    """Agreement at one level.
-
-    Attributes:
-        reference, predicted: items on either side.
-        matched_reference, matched_predicted: those of them that have a match; they differ only for genes with isoforms.
-    """
-
-    reference: int
-    predicted: int
-    matched_reference: int
-    matched_predicted: int
-
-    @property
-    def sensitivity(self) -> float:
-        """Matched part of the reference, nan if that is empty."""
-        return self.matched_reference / self.reference if self.reference else nan
-
-    @property
-    def precision(self) -> float:
-        """Matched part of the prediction, nan if that is empty."""
-        return self.matched_predicted / self.predicted if self.predicted else nan
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of sensitivity and precision, nan if either is."""
-        total = self.sensitivity + self.precision
-        if isnan(total):
-            return nan
-        return 2 * self.sensitivity * self.precision / total if total else 0.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one reference gene (mode ``prok``), for comparing two predictions gene by gene.
-
-    Attributes:
-        seqid, strand, stop: the gene; `stop` is the boundary after its stop codon in reading direction.
-        found_stop: some prediction ends there.
-        found_start: one of these starts right as well.
-    """
-
-    seqid: str
-    strand: str
-    stop: int
-    found_stop: bool
-    found_start: bool
-
-
-@dataclass(frozen=True)
-class Call:
-    """What a predicted gene is worth (mode ``prok``), for judging scores.
-
-    Attributes:
-        seqid, strand, stop: the gene, as in `Outcome`.
-        right_stop: a reference gene ends there.
-        right_start: that gene starts right as well.
-    """
-
-    seqid: str
-    strand: str
-    stop: int
-    right_stop: bool
-    right_start: bool
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """The scores of a prediction.
 
     Attributes:
         mode: "prok" or "euk".
-        scores: by level, in the order of the module's head.
+        scores: by level, in the order of `agreement`.
         reference_set_aside, prediction_set_aside: transcripts left out, counted by reason.
         remarks: what was done to make the two comparable, or why they are not.
         outcomes: one per judged reference gene (distinct stop) in mode "prok", sorted; empty in mode "euk".
@@ -211,7 +124,7 @@ def evaluate(
     Args:
         reference: coding transcripts, as `read_reference` gives them.
         prediction: the same.
-        mode: "prok" or "euk", see the module's head.
+        mode: "prok" or "euk", see `agreement`.
         lengths: known record lengths; a partial prediction on a record of unknown length is believed.
         genome: sequences by id. With them, a side whose CDSs stop before the stop codon (the habit of GTF) is extended
             by it, and partial genes at unknown bases inside a record are recognised.
@@ -223,8 +136,8 @@ def evaluate(
     Raises:
         UsageError: no such mode.
     """
-    if mode not in _SCORERS:
-        raise UsageError(f"evaluation mode {mode!r} does not exist; choose from {', '.join(_SCORERS)}")
+    if mode not in SCORERS:
+        raise UsageError(f"evaluation mode {mode!r} does not exist; choose from {', '.join(SCORERS)}")
     genome = genome or {}
     lengths = {**(lengths or {}), **{seqid: len(codes) for seqid, codes in genome.items()}}
     reference, prediction, remarks = _with_common_names(reference, prediction)
@@ -253,9 +166,9 @@ def evaluate(
         judged, neutral, _ = _part(judged, lambda t: "neutral" if is_neutral(t) else None)
         if neutral:
             prediction_set_aside["neutral"] = len(neutral)
-    scores = _SCORERS[mode](judged_reference, judged)
-    outcomes = _outcomes(judged_reference, judged) if mode == "prok" else ()
-    calls = _calls(judged_reference, judged) if mode == "prok" else ()
+    scores = SCORERS[mode](judged_reference, judged)
+    outcomes = outcomes_of(judged_reference, judged) if mode == "prok" else ()
+    calls = calls_of(judged_reference, judged) if mode == "prok" else ()
     return Evaluation(mode, scores, reference_set_aside, prediction_set_aside, tuple(remarks), outcomes, calls)
 
 
@@ -346,7 +259,7 @@ def _neutrality(
     ignored genes, more than on judged ones.
     """
     on_ignored, on_judged = Coverage(ignored), Coverage(reference)
-    identity = _stop if mode == "prok" else _chain
+    identity = stop_of if mode == "prok" else chain_of
     known = set(map(identity, reference))
 
     def is_neutral(t: Transcript) -> bool:
@@ -356,118 +269,3 @@ def _neutrality(
         return 2 * bases >= t.length and bases > on_judged.under(t)
 
     return is_neutral
-
-
-# ---- scores
-
-
-class Coverage:
-    """The union of the coding segments of some transcripts, sequence by sequence and strand by strand."""
-
-    def __init__(self, transcripts: Iterable[Transcript]):
-        segments: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-        for t in transcripts:
-            segments[t.seqid, t.strand] += t.segments
-        self._unions = {key: union(of_key) for key, of_key in segments.items()}
-        # the number of covered bases before a coordinate is piecewise linear: rising on the union, level between
-        self._counts = {
-            key: np.stack([np.zeros(len(spans), np.int64), spans[:, 1] - spans[:, 0]], 1).ravel().cumsum()
-            for key, spans in self._unions.items()
-        }
-
-    @property
-    def size(self) -> int:
-        """Covered bases."""
-        return sum(int(counts[-1]) for counts in self._counts.values())
-
-    def under(self, t: Transcript) -> int:
-        """Covered bases among those of one transcript."""
-        return self._within((t.seqid, t.strand), np.array(t.segments))
-
-    def common(self, other: Coverage) -> int:
-        """Bases that both cover."""
-        return sum(self._within(key, spans) for key, spans in other._unions.items())
-
-    def _within(self, key: tuple[str, str], disjoint: NDArray[np.int64]) -> int:
-        if key not in self._unions:
-            return 0
-        before = np.interp(disjoint, self._unions[key].ravel(), self._counts[key])
-        return round(float((before[:, 1] - before[:, 0]).sum()))
-
-
-def _stop(t: Transcript) -> tuple[str, str, int]:
-    return t.seqid, t.strand, t.three_prime
-
-
-def _start_and_stop(t: Transcript) -> tuple[str, str, int, int]:
-    return *_stop(t), t.five_prime
-
-
-def _chain(t: Transcript) -> Hashable:
-    return t.seqid, t.strand, t.segments
-
-
-def _compare(reference: set[Any], predicted: set[Any]) -> Score:
-    common = len(reference & predicted)
-    return Score(len(reference), len(predicted), common, common)
-
-
-def _base_score(reference: Sequence[Transcript], predicted: Sequence[Transcript]) -> Score:
-    truth, guess = Coverage(reference), Coverage(predicted)
-    common = truth.common(guess)
-    return Score(truth.size, guess.size, common, common)
-
-
-def _found(reference: Sequence[Transcript], predicted: Sequence[Transcript]) -> set[tuple[str, str, int]]:
-    """Stops of the genes with a right start; alternative starts that share a stop are one gene."""
-    exact = set(map(_start_and_stop, reference)) & set(map(_start_and_stop, predicted))
-    return {(seqid, strand, stop) for seqid, strand, stop, _ in exact}
-
-
-def _prok_scores(reference: Sequence[Transcript], predicted: Sequence[Transcript]) -> dict[str, Score]:
-    stop = _compare(set(map(_stop, reference)), set(map(_stop, predicted)))
-    exact = len(_found(reference, predicted))
-    return {
-        "stop": stop,
-        "exact": Score(stop.reference, stop.predicted, exact, exact),
-        "start|stop": Score(stop.matched_reference, stop.matched_predicted, exact, exact),
-        "base": _base_score(reference, predicted),
-    }
-
-
-def _outcomes(reference: Sequence[Transcript], predicted: Sequence[Transcript]) -> tuple[Outcome, ...]:
-    stops, exact = set(map(_stop, predicted)), _found(reference, predicted)
-    return tuple(Outcome(*gene, gene in stops, gene in exact) for gene in sorted(set(map(_stop, reference))))
-
-
-def _calls(reference: Sequence[Transcript], predicted: Sequence[Transcript]) -> tuple[Call, ...]:
-    stops, exact = set(map(_stop, reference)), _found(reference, predicted)
-    return tuple(Call(*gene, gene in stops, gene in exact) for gene in sorted(set(map(_stop, predicted))))
-
-
-def _euk_scores(reference: Sequence[Transcript], predicted: Sequence[Transcript]) -> dict[str, Score]:
-    def parts(transcripts: Sequence[Transcript], kind: str) -> set[Hashable]:
-        return {(t.seqid, t.strand, *part) for t in transcripts for part in getattr(t, kind)}
-
-    def genes(transcripts: Iterable[Transcript]) -> set[Hashable]:
-        return {(t.seqid, t.gene) for t in transcripts}
-
-    true_chains, guessed_chains = set(map(_chain, reference)), set(map(_chain, predicted))
-    return {
-        "base": _base_score(reference, predicted),
-        "exon": _compare(parts(reference, "segments"), parts(predicted, "segments")),
-        "intron": _compare(parts(reference, "introns"), parts(predicted, "introns")),
-        "transcript": _compare(true_chains, guessed_chains),
-        "gene": Score(
-            len(genes(reference)),
-            len(genes(predicted)),
-            len(genes(t for t in reference if _chain(t) in guessed_chains)),
-            len(genes(t for t in predicted if _chain(t) in true_chains)),
-        ),
-    }
-
-
-_SCORERS: dict[str, Callable[[Sequence[Transcript], Sequence[Transcript]], dict[str, Score]]] = {
-    "prok": _prok_scores,
-    "euk": _euk_scores,
-}

@@ -16,9 +16,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstmhmm_bio.agreement import Coverage, Score
 from lstmhmm_bio.cli.evaluate import evaluate as command
 from lstmhmm_bio.errors import InputError, UsageError
-from lstmhmm_bio.evaluation import Coverage, Evaluation, Score, evaluate, evaluate_files
+from lstmhmm_bio.evaluation import Evaluation, evaluate, evaluate_files
 from lstmhmm_bio.io.reference import Transcript, read_transcripts
 from lstmhmm_bio.sequence import encode
 

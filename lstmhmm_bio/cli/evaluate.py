@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 if TYPE_CHECKING:
-    from ..evaluation import Evaluation, Mode
+    from ..agreement import Mode
+    from ..evaluation import Evaluation
 
 
 @click.command("evaluate")

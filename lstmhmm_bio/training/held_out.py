@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..agreement import Mode, Score
 from ..annotate import Annotator
-from ..evaluation import Mode, Score, evaluate_files
+from ..evaluation import evaluate_files
 from ..io import Gff3Writer, open_output, read_records
 from ..model import Model
 from .sheet import SheetRow

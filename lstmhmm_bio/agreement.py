@@ -212,6 +212,7 @@ def _euk_scores(reference: Sequence[Transcript], predicted: Sequence[Transcript]
     }
 
 
+#: the scores of each mode, by level, of reference and predicted transcripts
 SCORERS: dict[str, Callable[[Sequence[Transcript], Sequence[Transcript]], dict[str, Score]]] = {
     "prok": _prok_scores,
     "euk": _euk_scores,

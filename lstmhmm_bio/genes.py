@@ -36,6 +36,8 @@ def genes_of(decoded: Decoded, code: GeneticCode) -> list[Gene]:
 
 
 def _bacterial(decoded: Decoded, row: int, codes: NDArray[np.uint8], code: GeneticCode) -> list[Gene]:
+    if not decoded.paths[row].any():  # most strands of short records
+        return []
     found = bacteria.intervals(decoded.paths[row])
     # a gene off the end is as sure as its reading frame is in its last codon
     stop, third = (decoded.posterior_at(group, row, found.end - 1) for group in ("stop", "third"))

@@ -47,7 +47,7 @@ def few_sites(rng: np.random.Generator, length: int, kind: str, *, unknown: floa
     while True:
         codes = random_codes(rng, length, unknown=unknown)
         found = candidates(np.stack([codes, reverse_complement(codes)]), kind)
-        if all(max(here.sum(1)) <= read_in(length, NetworkConfig.candidates) for here in found.values()):
+        if all(max(here.sum(1)) <= read_in(length, NETWORKS[kind].candidates) for here in found.values()):
             return codes
 
 

@@ -206,5 +206,5 @@ def test_the_best_candidates_by_the_screen_are_corrected(name: str) -> None:
 
 
 def test_every_candidate_is_read_where_they_are_few() -> None:
-    assert [read_in(time, 8) for time in (10, 200, 1536, 6144)] == [10, 32, 48, 192]
-    assert [read_in(time, 4) for time in (10, 200, 1536, 6144)] == [10, 32, 32, 96]
+    assert [read_in(time, 8) for time in (5, 200, 1536, 6144)] == [5, 8, 48, 192]
+    assert [read_in(time, 3) for time in (5, 200, 1536, 6144)] == [5, 8, 18, 72]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 
@@ -13,20 +15,12 @@ from lstmhmm_bio.nn.hybrid import HybridParams, init_hybrid
 from lstmhmm_bio.nn.network import NetworkConfig
 from lstmhmm_bio.sequence import Codes
 
-NETWORK = NetworkConfig(stride=6, stem=8, hidden=4, head=6, site_head=6, motifs=3)
+# with so many candidates all of a short window are looked at
+NETWORK = NetworkConfig(stride=6, stem=8, hidden=4, head=6, site_head=6, motifs=3, candidates=48)
 #: by kind of grammar
 NETWORKS = {
     "bacteria": NETWORK,
-    "eukaryote": NetworkConfig(
-        stride=6,
-        stem=8,
-        hidden=4,
-        head=6,
-        site_head=6,
-        motifs=3,
-        classes=4,
-        sites=("start", "stop", "donor", "acceptor"),
-    ),
+    "eukaryote": replace(NETWORK, classes=4, sites=("start", "stop", "donor", "acceptor")),
 }
 GRAMMARS = {"bacteria": bacteria.GRAMMAR, "eukaryote": eukaryote.TRAINING}
 #: what a card says of the grammar

@@ -25,6 +25,8 @@ WIDTH = OUTSIDE + INSIDE
 FIRST = (-OUTSIDE, 1 - INSIDE)
 #: bases that a perceptron is spent on, per 256 bases of a strand
 PER_256 = 8
+#: and at least, however short a window is
+FEWEST = 32
 #: hidden units of the perceptrons
 HIDDEN = (96, 32)
 
@@ -96,7 +98,7 @@ def border_scores(params: BorderParams, codes: Array) -> Array:
     def one(model: tuple[Array, Array, Array, tuple[Dense, Dense, Dense]]) -> Array:
         column, bias, offset, layers = model
         rough = jax.lax.dynamic_slice_in_dim(column, offset, time, 1) + bias
-        at = jax.lax.top_k(rough, read_in(time, PER_256))[1]
+        at = jax.lax.top_k(rough, read_in(time, PER_256, FEWEST))[1]
         index = at[:, :, None] + offset + jnp.arange(WIDTH)
         bases = jax.vmap(lambda row, i: row[i])(padded, index)
         return jax.vmap(lambda row, i, v: row.at[i].add(v))(rough, at, correction(layers, bases))

@@ -31,6 +31,9 @@ BINS = (-96, -48, -24, -12, -3, 0, 3, 12, 24, 48, 96)
 #: LSTM features, narrowed, that a model sees
 NARROW = 32
 
+#: candidates that a model looks at however short a window is
+FEWEST = 8
+
 #: bases of a motif
 MOTIF = 6
 
@@ -140,9 +143,9 @@ def init_site(
     )
 
 
-def read_in(time: int, per_256: int) -> int:
+def read_in(time: int, per_256: int, fewest: int = FEWEST) -> int:
     """Candidates whose surroundings are looked at in `time` bases of a strand; the others keep their screen."""
-    return min(time, max(32, time * per_256 // 256))
+    return min(time, max(fewest, time * per_256 // 256))
 
 
 class Surroundings(NamedTuple):

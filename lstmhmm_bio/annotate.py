@@ -32,7 +32,7 @@ from .decoding import Decoded, Weights, decode_records, log_partitions
 from .errors import UsageError
 from .evidence import IntronEvidence, SupportWeights
 from .features import Annotation, Gene, Record
-from .genes import GROUPS, genes_of, with_alternative_starts
+from .genes import genes_of, groups_read, with_alternative_starts
 from .genetic_code import CodeEvidence
 from .hash_sample import Piece, sample_by_hash
 from .metagenome import AnyCalibration, GroupedCalibration, compositions, tables_by_record, word_counts
@@ -246,7 +246,7 @@ class Annotator:
         grammar = self.model.grammar.smaller
         weights = Weights.of(grammar, self.model.params.transitions)
         for _, pieces, tracks in self._scored(map(whole, sample), calibration):
-            for decoded in decode_records(pieces, tracks, self.code, grammar, weights, GROUPS[grammar.kind]):
+            for decoded in decode_records(pieces, tracks, self.code, grammar, weights, groups_read(grammar.kind)):
                 yield decoded.record, genes_of(decoded, self.code)
             del tracks
 
@@ -280,7 +280,7 @@ class Annotator:
                 yield _unrolled(record) if record.circular else record
 
         def found() -> Iterator[tuple[Part, tuple[list[Gene], NDArray[np.float32] | None]]]:
-            groups = () if self.coding else GROUPS[self.model.grammar.kind]
+            groups = () if self.coding else groups_read(self.model.grammar.kind)
             for part, decoded in self._decode(unrolled(), calibration, evidence, unrolled=True, groups=groups):
                 genes = genes_of(decoded, self.code)
                 if self.alternative_starts:

@@ -13,8 +13,10 @@ from .features import Gene
 from .hmm.grammars import bacteria, eukaryote
 from .sequence import GeneticCode, decode, kmer_indices, mirrored, reverse_complement
 
-#: kind of grammar -> groups of states whose posteriors are read here, () for all
-GROUPS = {"bacteria": ("stop", "start", "third"), "eukaryote": ()}
+
+def groups_read(kind: str) -> tuple[str, ...]:
+    """The groups of states whose posteriors `genes_of` reads of a kind of grammar; () for all."""
+    return ("stop", "start", "third") if kind == "bacteria" else ()
 
 
 def genes_of(decoded: Decoded, code: GeneticCode) -> list[Gene]:

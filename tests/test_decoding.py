@@ -11,7 +11,7 @@ from lstmhmm_bio.annotate import Annotator, Calibration
 from lstmhmm_bio.calibration import Counts
 from lstmhmm_bio.decoding import Decoded, Weights, decode_records
 from lstmhmm_bio.features import Gene, Record
-from lstmhmm_bio.genes import GROUPS, genes_of
+from lstmhmm_bio.genes import genes_of, groups_read
 from lstmhmm_bio.hmm.grammars import bacteria, eukaryote, eukaryote_marks
 from lstmhmm_bio.hmm.grammars.grammar import Grammar
 from lstmhmm_bio.hmm.graph import NEG
@@ -122,11 +122,11 @@ def test_only_the_posteriors_that_are_asked_for() -> None:
     records = [simulate_genome(n, seed=n)[0] for n in (3000, 30_000)]
     tracks = [noisy_tracks(r, (), 2) for r in records]
     every = decode_records(records, tracks, CODE, bacteria.GRAMMAR, WEIGHTS)
-    some = decode_records(records, tracks, CODE, bacteria.GRAMMAR, WEIGHTS, GROUPS["bacteria"])
+    some = decode_records(records, tracks, CODE, bacteria.GRAMMAR, WEIGHTS, groups_read("bacteria"))
     for whole, part in zip(every, some, strict=True):
         np.testing.assert_array_equal(part.paths, whole.paths)
         assert part.posteriors.shape[2] == 3
-        for group in GROUPS["bacteria"]:
+        for group in groups_read("bacteria"):
             np.testing.assert_array_equal(part.posterior(group), whole.posterior(group))
         assert genes_of(part, CODE) == genes_of(whole, CODE)
 

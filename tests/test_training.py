@@ -554,7 +554,7 @@ def test_fit_makes_a_model_that_annotates(
     monkeypatch.setattr("lstmhmm_bio.scoring.CALL", 2 * 24576)
     monkeypatch.setattr("lstmhmm_bio.annotate.ENOUGH_TO_CALIBRATE", 0)
     lines: list[str] = []
-    network = {"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6, "motifs": 3}
+    network = {"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6, "motifs": 3, "candidates": 48}
     sizes = {
         "kind": "bacteria",
         "network": network,

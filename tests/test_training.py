@@ -46,6 +46,8 @@ DATA = Path(__file__).parents[1].parent / "shared" / "data" / "train" / "prok"
 GRAMMAR = bacteria.GRAMMAR
 WINDOW, BATCH = 600, 4
 #: one configuration for all, since each is compiled anew
+#: of `NETWORK`
+SIZES = {"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6, "motifs": 3, "candidates": 48}
 TRAINING = {"steps": 40, "learning_rate": 1e-2, "framewise_steps": 20, "report_every": 10}
 
 
@@ -554,10 +556,9 @@ def test_fit_makes_a_model_that_annotates(
     monkeypatch.setattr("lstmhmm_bio.scoring.CALL", 2 * 24576)
     monkeypatch.setattr("lstmhmm_bio.annotate.ENOUGH_TO_CALIBRATE", 0)
     lines: list[str] = []
-    network = {"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6, "motifs": 3, "candidates": 48}
     sizes = {
         "kind": "bacteria",
-        "network": network,
+        "network": SIZES,
         "training": TRAINING,
         "batch": BATCH,
         "window": WINDOW,
@@ -608,7 +609,7 @@ def test_fit_makes_a_model_of_genes_with_introns(
         tmp_path,
         name="introns",
         kind="eukaryote",
-        network={"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6, "motifs": 3},
+        network=SIZES,
         training={"steps": 3, "learning_rate": 1e-2, "framewise_steps": 0, "site_weight": 0.2, "report_every": 1},
         batch=BATCH,
         window=WINDOW,

@@ -122,11 +122,12 @@ def test_only_the_posteriors_that_are_asked_for() -> None:
     records = [simulate_genome(n, seed=n)[0] for n in (3000, 30_000)]
     tracks = [noisy_tracks(r, (), 2) for r in records]
     every = decode_records(records, tracks, CODE, bacteria.GRAMMAR, WEIGHTS)
-    some = decode_records(records, tracks, CODE, bacteria.GRAMMAR, WEIGHTS, groups_read("bacteria"))
+    groups = groups_read("bacteria")
+    some = decode_records(records, tracks, CODE, bacteria.GRAMMAR, WEIGHTS, groups)
     for whole, part in zip(every, some, strict=True):
         np.testing.assert_array_equal(part.paths, whole.paths)
         assert part.posteriors.shape[2] == 3
-        for group in groups_read("bacteria"):
+        for group in groups:
             np.testing.assert_array_equal(part.posterior(group), whole.posterior(group))
         assert genes_of(part, CODE) == genes_of(whole, CODE)
 

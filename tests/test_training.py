@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
@@ -24,7 +24,7 @@ from lstmhmm_bio.io import read_records
 from lstmhmm_bio.io.gff3 import Gff3Writer
 from lstmhmm_bio.model import load_model
 from lstmhmm_bio.nn.hybrid import HybridParams, score_windows
-from lstmhmm_bio.nn.network import CodeMasks
+from lstmhmm_bio.nn.network import CodeMasks, NetworkConfig
 from lstmhmm_bio.sequence import GeneticCode, decode, reverse_complement
 from lstmhmm_bio.simulate import simulate_genome
 from lstmhmm_bio.training import dataset
@@ -45,9 +45,9 @@ from lstmhmm_bio.training.validation import GeneScores, score_batch
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "train" / "prok"
 GRAMMAR = bacteria.GRAMMAR
 WINDOW, BATCH = 600, 4
+#: what `NETWORK` says of its own
+SIZES = {name: size for name, size in asdict(NETWORK).items() if size != getattr(NetworkConfig(), name)}
 #: one configuration for all, since each is compiled anew
-#: of `NETWORK`
-SIZES = {"stride": 6, "stem": 8, "hidden": 4, "head": 6, "site_head": 6, "motifs": 3, "candidates": 48}
 TRAINING = {"steps": 40, "learning_rate": 1e-2, "framewise_steps": 20, "report_every": 10}
 
 

@@ -102,7 +102,8 @@ class Signals(NamedTuple):
     @property
     def stop_ends_here(self) -> Array:
         """Bool [2 n, time], the last base of a stop codon."""
-        return jnp.pad(self.stop_begins, ((0, 0), (2, 0)))[:, : self.stop_begins.shape[1]]
+        ends: Array = shifted(self.stop_begins, -2, fill=False)
+        return ends
 
 
 def init_network(rng: np.random.Generator, config: NetworkConfig) -> NetworkParams:

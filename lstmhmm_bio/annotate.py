@@ -39,7 +39,7 @@ from .metagenome import AnyCalibration, GroupedCalibration, compositions, tables
 from .model import Model, with_at_ac_introns
 from .parts import Part, by_record, joined_genes, parts_of, whole
 from .scoring import Scorer, Tracks
-from .sequence import GeneticCode, base_counts, mirrored, reverse_complement
+from .sequence import Codes, GeneticCode, Segments, base_counts, mirrored, reverse_complement
 from .windows import CORE
 
 #: shortest gene reported, in bases, stop codon included (Prodigal's limits): whole, and running off a record
@@ -149,11 +149,12 @@ class Annotator:
             histograms[group] += base_counts(piece.codes)
         calibration = GroupedCalibration.empty(self.code.number)
         for _ in range(META_ROUNDS):
-            totals = [Counts.zeros() for _ in composition.shares]
-            for group, found in zip(groups.tolist(), self._first_pass(sample, calibration), strict=True):
-                totals[group] += self._count(*found)
+            found: list[list[tuple[Record, list[Gene]]]] = [[] for _ in composition.shares]
+            for group, of_piece in zip(groups.tolist(), self._first_pass(sample, calibration), strict=True):
+                found[group].append(of_piece)
             calibrations = (
-                Calibration(total, cal.gc_of(h), self.code.number) for total, h in zip(totals, histograms, strict=True)
+                Calibration(self._count(of_group), cal.gc_of(h), self.code.number)
+                for of_group, h in zip(found, histograms, strict=True)
             )
             calibration = GroupedCalibration(composition, tuple(calibrations), self.code.number)
         return calibration
@@ -166,7 +167,7 @@ class Annotator:
         for pieces in ROUNDS[self.model.grammar.kind] if histogram[:4].sum() >= ENOUGH_TO_CALIBRATE else ():
             before = calibration
             genes = list(self._first_pass(sample[:pieces], before))
-            calibration = replace(before, counts=sum((self._count(*pair) for pair in genes), Counts.zeros()))
+            calibration = replace(before, counts=self._count(genes))
         return calibration, genes, before
 
     def fit_of_sample(self, sample: Sample) -> tuple[float, float]:
@@ -185,22 +186,24 @@ class Annotator:
         )
         return 1000 * composition, 1000 * total / max(sum(map(len, pieces)), 1)
 
-    def _count(self, record: Record, genes: list[Gene]) -> Counts:
-        total = replace(Counts.zeros(), background=cal.background_counts(record.codes))
-        for strand in "+-":
-            codes = record.codes if strand == "+" else reverse_complement(record.codes)
-            sure = [
-                g
-                for g in genes
-                if g.strand == strand and g.score >= CONFIDENT and g.has_stop and g.length >= CONFIDENT_LENGTH
-            ]
-            if sure:
-                chains = [g.segments if strand == "+" else mirrored(g.segments, len(record)) for g in sure]
-                has_start = np.array([g.has_start and g.start_score >= CONFIDENT_START for g in sure])
-                total = total + cal.count_spliced(codes, chains, has_start, self.code)
-        # sure genes are mostly those without introns: expected introns of all genes instead
-        introns = sum(min(pair) for g in genes for pair in pairwise(g.exon_scores))
-        return replace(total, introns=np.array([introns, sum(g.length for g in genes) / 3], np.float32))
+    def _count(self, found: Iterable[tuple[Record, list[Gene]]]) -> Counts:
+        """Counts over some pieces and their genes."""
+        background = np.zeros(cal.HEXAMERS, np.float32)
+        sure: list[tuple[Codes, Segments]] = []
+        has_start, introns, coding = [], 0.0, 0
+        for record, genes in found:
+            background += cal.background_counts(record.codes)
+            strands = {"+": record.codes, "-": reverse_complement(record.codes)}
+            for g in genes:
+                # sure genes are mostly those without introns: expected introns of all genes instead
+                introns += sum(min(pair) for pair in pairwise(g.exon_scores))
+                coding += g.length
+                if g.score >= CONFIDENT and g.has_stop and g.length >= CONFIDENT_LENGTH:
+                    chain = g.segments if g.strand == "+" else mirrored(g.segments, len(record))
+                    sure.append((strands[g.strand], chain))
+                    has_start.append(g.has_start and g.start_score >= CONFIDENT_START)
+        counts = cal.count_spliced(sure, np.array(has_start, bool), self.code)
+        return replace(counts, background=background, introns=np.array([introns, coding / 3], np.float32))
 
     def decode(
         self, records: Iterable[Record], calibration: AnyCalibration, evidence: IntronEvidence | None = None
@@ -359,5 +362,8 @@ def sample_of(records: Iterable[Record], pieces: int = SAMPLE) -> Sample:
 
 
 def _cut(record: Record, number: int) -> Record:
-    """A piece of a record; a copy, so that the record need not stay."""
-    return Record(f"{record.id}:{number}", record.codes[number * PIECE : (number + 1) * PIECE].copy())
+    """A piece of a record; a copy, so that the record need not stay. The last one laps over the one before: a shorter
+    one would need programs of its own, which take longer to load than all of the sample takes to read.
+    """
+    start = min(number * PIECE, max(len(record) - PIECE, 0))
+    return Record(f"{record.id}:{number}", record.codes[start : start + PIECE].copy())

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .sequence import UNKNOWN, Codes, GeneticCode, base_counts, kmer_counts, kmer_indices
+from .sequence import UNKNOWN, Codes, GeneticCode, Segments, base_counts, kmer_counts, kmer_indices
 
 Floats = NDArray[np.float32]
 
@@ -151,27 +151,24 @@ def count(
     )
 
 
-def count_spliced(
-    codes: Codes, chains: Sequence[tuple[tuple[int, int], ...]], has_start: NDArray[np.bool_], code: GeneticCode
-) -> Counts:
+def count_spliced(genes: Sequence[tuple[Codes, Segments]], has_start: NDArray[np.bool_], code: GeneticCode) -> Counts:
     """`count` for genes that may have introns: on what precedes each gene and its spliced sequence, one by one.
 
     Args:
-        codes: [length] the strand.
-        chains: CDS segments of each gene, ascending, in that strand's 5' to 3' coordinates.
+        genes: of each, its strand and its CDS segments, ascending, in that strand's 5' to 3' coordinates.
         has_start: [genes] whether the start codon is known.
         code: genetic code.
     """
-    pieces, starts, ends, at = [], [], [], 0
-    for chain in chains:
+    pieces, starts, ends, at = [np.zeros(0, np.uint8)], [], [], 0
+    for codes, chain in genes:
         upstream = codes[max(chain[0][0] + PWM_FIRST, 0) : chain[0][0]]
         spliced = [codes[s:e] for s, e in chain]
         pieces += [np.full(-PWM_FIRST - len(upstream), UNKNOWN, np.uint8), upstream, *spliced]
         starts.append(at - PWM_FIRST)
         ends.append(starts[-1] + sum(map(len, spliced)))
         at = ends[-1]
-    counts = count(np.concatenate(pieces), np.array(starts), np.array(ends), has_start, code)
-    counts.introns[0] = sum(len(chain) - 1 for chain in chains)
+    counts = count(np.concatenate(pieces), np.array(starts, np.int64), np.array(ends, np.int64), has_start, code)
+    counts.introns[0] = sum(len(chain) - 1 for _, chain in genes)
     return counts
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .sequence import Codes
+from .sequence import Codes, Segments
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Gene:
     untranslated: tuple[tuple[int, int], ...] = ()
 
     @property
-    def segments(self) -> tuple[tuple[int, int], ...]:
+    def segments(self) -> Segments:
         """Coding stretches, 0-based half-open, ascending whatever the strand."""
         edges = [self.start, *(x for intron in self.introns for x in intron), self.end]
         return tuple(zip(edges[::2], edges[1::2], strict=True))
@@ -122,7 +122,7 @@ class Gene:
     @property
     def extent(self) -> tuple[int, int]:
         """From the first to the last base of its exons, 0-based half-open."""
-        ends = self.untranslated[:1] + self.segments[:1] + self.segments[-1:] + self.untranslated[-1:]
+        ends = ((self.start, self.end), *self.untranslated)
         return min(start for start, _ in ends), max(end for _, end in ends)
 
     @property

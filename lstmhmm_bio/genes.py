@@ -11,7 +11,7 @@ from .decoding import FULL, Decoded
 from .errors import ModelError
 from .features import Gene
 from .hmm.grammars import bacteria, eukaryote
-from .sequence import GeneticCode, decode, kmer_indices, mirrored, reverse_complement
+from .sequence import GeneticCode, Segments, decode, kmer_indices, mirrored, reverse_complement
 
 
 def groups_read(kind: str) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def _last(posterior: dict[str, NDArray[np.float32]], e: int, has_stop: bool, las
 def _gene(
     decoded: Decoded,
     row: int,
-    segments: tuple[tuple[int, int], ...],
+    segments: Segments,
     exon_scores: tuple[float, ...],
     score: float,
     has_start: bool,

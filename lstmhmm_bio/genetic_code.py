@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .calibration import Floats
 from .features import Gene, Record
-from .sequence import codon_index, kmer_indices, reverse_complement
+from .sequence import UNKNOWN, Codes, codon_index, kmer_indices, reverse_complement
 
 #: codons read beyond a stop codon, and the fewest of them before the record's end or the next stop that count
 BEYOND = 24
@@ -31,6 +31,9 @@ ENOUGH_GENES = 40
 SIGNIFICANT, LEAST_EXCESS = 4.0, 0.05
 #: share of TGG among the sense codons below which TGA stands for tryptophan
 RARE_TGG = 0.003
+
+#: bases of a stop codon and of the codons beyond it, the last one's hexamer included
+_WINDOW = 3 + 3 * BEYOND + 3
 
 Indices = NDArray[np.int32]
 
@@ -81,40 +84,47 @@ def evidence(found: Iterable[tuple[Record, list[Gene]]], hexamers: Floats) -> Co
         found: records with their genes under code 11; those with a stop codon count.
         hexamers: [4097] log-odds of in-frame hexamers in genes, see `calibration.Tables`.
     """
-    counts = np.zeros((2, 2), int)  # TGA or another stop; frame not continued or continued
-    codons = np.zeros(64)
+    inside: list[Codes] = []
+    behind: list[Codes] = []
     for record, genes in found:
-        for strand in "+-":
-            codes = record.codes if strand == "+" else reverse_complement(record.codes)
-            triplets, sixes = kmer_indices(codes, 3), kmer_indices(codes, 6)
+        for strand, codes in (("+", record.codes), ("-", reverse_complement(record.codes))):
+            ahead = np.append(codes, np.full(_WINDOW, UNKNOWN, np.uint8))
             for gene in genes:
-                if gene.strand != strand or not gene.has_stop:
-                    continue
-                start, end = (
-                    (gene.start, gene.end) if strand == "+" else (len(record) - gene.end, len(record) - gene.start)
-                )
-                inside = triplets[start : end - 3 : 3]
-                codons += np.bincount(inside[inside >= 0], minlength=64)
-                score = _score_beyond(triplets, sixes, hexamers, end)
-                if score is not None:
-                    counts[int(triplets[end - 3] != _TGA), int(score > CODING)] += 1
-    (tga, tga_continued), (other, other_continued) = counts
+                if gene.strand == strand and gene.has_stop:
+                    start, end = (
+                        (gene.start, gene.end) if strand == "+" else (len(codes) - gene.end, len(codes) - gene.start)
+                    )
+                    inside.append(codes[start : end - 3])
+                    behind.append(ahead[end - 3 : end - 3 + _WINDOW])
+    if not inside:
+        return CodeEvidence()
+    codons = kmer_indices(np.concatenate(inside), 3)[::3]
+    stops, scores = _scores_beyond(np.stack(behind), hexamers)
+    tga, enough = stops == _TGA, ~np.isnan(scores)
+    continued = scores > CODING
     return CodeEvidence(
-        int(tga + tga_continued),
-        int(tga_continued),
-        int(other + other_continued),
-        int(other_continued),
-        float(codons[_TGG] / max(codons.sum(), 1)),
+        tga=int((tga & enough).sum()),
+        tga_continued=int((tga & continued).sum()),
+        other=int((~tga & enough).sum()),
+        other_continued=int((~tga & continued).sum()),
+        tgg=float((codons == _TGG).sum() / max((codons >= 0).sum(), 1)),
     )
 
 
-def _score_beyond(triplets: Indices, sixes: Indices, hexamers: Floats, end: int) -> float | None:
-    """Mean hexamer log-odds of the codons in frame from `end` to the next stop codon; None if they are too few."""
-    ahead = triplets[end : end + 3 * BEYOND : 3]
-    stops = np.flatnonzero((ahead == _TAA) | (ahead == _TAG) | (ahead < 0))
-    length = int(stops[0]) if len(stops) else len(ahead)
-    if length < ENOUGH_BEYOND:
-        return None
+def _scores_beyond(windows: Codes, hexamers: Floats) -> tuple[Indices, Floats]:
+    """The stop codon that each window begins with; mean hexamer log-odds of the codons in frame from there to the next
+    stop codon, nan if they are too few.
+
+    Args:
+        windows: [genes, _WINDOW].
+        hexamers: [4097].
+    """
+    triplets, sixes = (kmer_indices(windows.ravel(), k).reshape(windows.shape)[:, ::3] for k in (3, 6))
+    ahead = triplets[:, 1 : BEYOND + 1]
+    open_ = np.logical_and.accumulate((ahead != _TAA) & (ahead != _TAG) & (ahead >= 0), axis=1)
     # hexamers that hold a TGA say which code the tables were made for
-    free = np.flatnonzero((ahead[: length - 1] != _TGA) & (ahead[1:length] != _TGA))
-    return float(hexamers[sixes[end : end + 3 * length : 3][free]].mean()) if len(free) else None
+    free = open_[:, 1:] & (ahead[:, :-1] != _TGA) & (ahead[:, 1:] != _TGA)
+    free[open_.sum(axis=1) < ENOUGH_BEYOND] = False
+    scores = np.where(free, hexamers[sixes[:, 1:BEYOND]], 0).sum(axis=1)
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        return triplets[:, 0], scores / free.sum(axis=1, dtype=np.float32)

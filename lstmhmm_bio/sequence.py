@@ -6,7 +6,6 @@ letters). A codon's index is ``16*a + 4*b + c``. All coordinates in the package 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 from .errors import UsageError
 
 Codes = NDArray[np.uint8]
+#: coding stretches of a gene, 0-based half-open, ascending
+Segments = tuple[tuple[int, int], ...]
 
 BASES = "ACGT"
 UNKNOWN = 4
@@ -54,7 +55,7 @@ def reverse_complement(codes: Codes) -> Codes:
     return np.where(flipped < 4, 3 - flipped, flipped).astype(np.uint8)
 
 
-def mirrored(segments: Sequence[tuple[int, int]], length: int) -> tuple[tuple[int, int], ...]:
+def mirrored(segments: Segments, length: int) -> Segments:
     """Segments (0-based half-open, ascending) on one strand of a sequence in the coordinates of the opposite strand."""
     return tuple((length - end, length - start) for start, end in reversed(segments))
 

@@ -189,7 +189,7 @@ def test_without_introns_the_counts_are_those_of_the_strand(seed: int) -> None:
     code = GeneticCode.from_number(1, ("ATG",))
     expected = calibration.count(codes, starts, ends, has_start, code)
     chains = [((s, e),) for s, e in zip(starts.tolist(), ends.tolist(), strict=True)]
-    assert_same(calibration.count_spliced(codes, chains, has_start, code), expected)
+    assert_same(calibration.count_spliced([(codes, chain) for chain in chains], has_start, code), expected)
 
 
 def assert_same(found: Counts, expected: Counts) -> None:
@@ -225,7 +225,7 @@ def test_introns_count_as_nothing_else(seed: int) -> None:
     has_start = np.array([True, False, True])
     code = GeneticCode.from_number(1, ("ATG",))
     starts, ends = (np.array(x) for x in zip(*spliced, strict=True))
-    found = calibration.count_spliced(codes, chains, has_start, code)
+    found = calibration.count_spliced([(codes, chain) for chain in chains], has_start, code)
     introns = sum(len(chain) - 1 for chain in chains)
     assert found.introns[0] == introns
     found.introns[0] = 0  # they count as introns alone

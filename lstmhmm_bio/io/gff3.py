@@ -16,6 +16,7 @@ position plus the record's length; of a gene with introns all rows count on so.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isnan
 from typing import TextIO
 from urllib.parse import quote
@@ -43,6 +44,7 @@ _SEQID_SAFE = ".:^*$@!+_?-|"
 _ATTRIBUTE_ESCAPES = {i: f"%{i:02X}" for i in [*range(32), 127, *map(ord, "%;=&,")]}
 
 
+@lru_cache  # many rows of one record follow each other
 def escape_seqid(seqid: str) -> str:
     """A record's name for column 1 and directives: all but letters, digits and ``.:^*$@!+_?-|`` percent-encoded."""
     return quote(seqid, safe=_SEQID_SAFE).replace("~", "%7E")  # quote never encodes "~"

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from .. import calibration
 from ..calibration import COUNTED, Counts, Prior, Tables, pack, unpack
-from ..hmm.grammars.grammar import Segments
-from ..sequence import Codes, GeneticCode, reverse_complement
+from ..sequence import Codes, GeneticCode, Segments, reverse_complement
 
 BLOCK = 8192  # bases per unit of calibration counts
 CLEARANCE = 50_000  # bases kept between a window and the genes its tables were counted on,
@@ -104,7 +103,8 @@ def block_sums(codes: Codes, chains: Mapping[str, Sequence[Segments]], code: Gen
             middle = (chain[0][0] + chain[-1][1]) // 2
             by_block.setdefault((middle if strand == "+" else length - 1 - middle) // BLOCK, []).append(chain)
         for b, members in by_block.items():
-            sums[b + 1] += pack(calibration.count_spliced(own, members, np.ones(len(members), bool), code))
+            genes = [(own, chain) for chain in members]
+            sums[b + 1] += pack(calibration.count_spliced(genes, np.ones(len(genes), bool), code))
     return np.cumsum(sums, axis=0)
 
 

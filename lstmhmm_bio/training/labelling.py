@@ -20,9 +20,8 @@ from .. import calibration
 from ..errors import InputError
 from ..features import Gene, Record
 from ..hmm.grammars import bacteria, eukaryote_labels, eukaryote_marks
-from ..hmm.grammars.grammar import Segments
 from ..nn.network import CodeMasks
-from ..sequence import EUKARYOTIC_STARTS, PROKARYOTIC_STARTS, Codes, GeneticCode, mirrored, reverse_complement
+from ..sequence import EUKARYOTIC_STARTS, PROKARYOTIC_STARTS, Codes, GeneticCode, Segments, mirrored, reverse_complement
 from .dataset import LabeledGenome, LabeledRecord, block_sums
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from .. import calibration
 from ..errors import InputError, UsageError
 from ..features import Record
 from ..hmm.grammars import decoding_grammar, labels
-from ..hmm.grammars.grammar import Grammar, Segments
+from ..hmm.grammars.grammar import Grammar
 from ..hmm.grammars.labels import Labels
 from ..io.labels import LabelRegion, read_labels
 from ..model import Model, load_model, save_model
 from ..nn.hybrid import HybridParams, init_hybrid
 from ..nn.network import NetworkConfig
-from ..sequence import GeneticCode, mirrored
+from ..sequence import GeneticCode, Segments, mirrored
 from .borders import fit_borders
 from .checkpoint import CHECKPOINT
 from .dataset import LabeledGenome, LabeledRecord, WindowSampler, block_sums

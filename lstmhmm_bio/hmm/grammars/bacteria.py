@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...features import Gene
-from ...sequence import PROKARYOTIC_STARTS, codons, shifted
+from ...sequence import PROKARYOTIC_STARTS, Segments, codons, shifted
 from ..graph import Edge, Graph
-from .grammar import Array, Grammar, Segments, bit_set, state_bits
+from .grammar import Array, Grammar, bit_set, state_bits
 
 STATES = ("I", "S", "1", "2", "3", "T", "12", "S2", "13", "S3", "1T", "ST", "23", "2T")
 #: initial values of the tied transition weights (natural log scale); training fits them
@@ -85,7 +85,8 @@ START_HERE, STOP_ENDS_HERE = 1, 2
 def marks(codes: Array, code: Any) -> Array:
     """[..., time] uint16 bit sets of `START_HERE` and `STOP_ENDS_HERE`; arguments as for `Grammar.marks`."""
     codon = codons(codes, shifted(codes, 1), shifted(codes, 2))
-    return bit_set(code.is_start[codon], shifted(code.is_stop[codon], -2, fill=False))
+    here = bit_set(code.is_start, code.is_stop)[codon]
+    return (here & START_HERE) | shifted(here & STOP_ENDS_HERE, -2, fill=0)
 
 
 def emissions(classes: Array, sites: Array, marks: Array, *, impossible: float | int, axis: int = -1) -> Array:

@@ -33,7 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sequence import EUKARYOTIC_STARTS
+from ...sequence import EUKARYOTIC_STARTS, Segments
 from ..graph import Edge, Graph
 from ..viterbi import MAX_STATES, UNITS
 from .eukaryote_marks import (
@@ -52,7 +52,7 @@ from .eukaryote_marks import (
     STOP_WITH_TG,
     marks,
 )
-from .grammar import Array, Grammar, Relaxation, Segments, Transitions, as_given
+from .grammar import Array, Grammar, Relaxation, Transitions, as_given
 
 #: phase of each kind of intron; the first three are all there is without memory
 KINDS = {"0": 0, "1": 1, "2": 2, "1t": 1, "2a": 2, "2g": 2}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...sequence import Segments
 from .eukaryote import SHORTEST_INTRON, TRAINING
 from .eukaryote_marks import ACCEPTOR_ENDS_HERE, DONOR_HERE, START_HERE, START_WITH_AT, STOP_ENDS_HERE
-from .grammar import Segments
 
 #: all of them
 ANY = np.uint32((1 << len(TRAINING.graph.states)) - 1)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sequence import codons, shifted
-from .grammar import Array, Segments, bit_set
+from ...sequence import Segments, codons, shifted
+from .grammar import Array, bit_set
 
 #: the marks
 (

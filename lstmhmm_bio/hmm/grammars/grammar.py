@@ -14,14 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...sequence import Segments
 from ..graph import Graph, Scores
 
 #: a numpy or a jax array
 Array = Any
 #: transition weights by name
 Transitions = Mapping[str, Array | float]
-#: CDS segments of a transcript, 0-based half-open, ascending
-Segments = tuple[tuple[int, int], ...]
 
 
 class Emissions(Protocol):

@@ -48,7 +48,7 @@ def configure(threads: int = 0, device: str = "auto", *, cache: bool = True) -> 
     """
     global _threads, _programs
     _threads = threads or available_cores()
-    _keep_memory()
+    keep_memory()
     if "jax" not in sys.modules:
         os.environ["NPROC"] = str(_threads)  # size of XLA's thread pool
         flags = [
@@ -114,19 +114,23 @@ def call_devices() -> list[jax.Device]:
     return devices
 
 
-#: of glibc's mallopt: parameter and value
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = (-1, 1 << 28), (-3, 1 << 27), (-8, 1)
+#: of glibc's mallopt
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
-def _keep_memory() -> None:
-    """One heap for all threads, which keeps up to 256 MB to use again and holds blocks of up to 128 MB.
+def keep_memory(free: int = 1 << 28, largest: int = 1 << 27) -> None:
+    """One heap for all threads, which keeps some free memory to use again and holds blocks up to some size.
 
     As glibc comes, what one call of a program gives back goes to the kernel, which has to clear it for the next (a
     fifth of all time); and every thread has a heap of its own, full of holes where records are many and short.
+
+    Args:
+        free: bytes that are kept at most.
+        largest: bytes of the largest block that is.
     """
     tune = _glibc("mallopt")
     if tune is not None:
-        for parameter, value in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX):
+        for parameter, value in ((_M_TRIM_THRESHOLD, free), (_M_MMAP_THRESHOLD, largest), (_M_ARENA_MAX, 1)):
             tune(parameter, value)
 
 

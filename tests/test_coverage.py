@@ -168,6 +168,9 @@ def test_what_cannot_be_read(tmp_path):
     cut.write_bytes(Path(path).read_bytes()[:-400])
     with pytest.raises(InputError, match=r"d\.bam: the alignments cannot be read"):
         read_signals([str(cut)], 10)
+    beyond = write_bam(tmp_path / "f.bam", [("two", 0, "5M", 0, 60), ("two", 245, "6M", 0, 60)])
+    with pytest.raises(InputError, match=r"f\.bam: .* \(read r1 lies beyond the ends of two\)"):
+        read_signals([beyond], 10)
     damaged = tmp_path / "e.bw"
     damaged.write_bytes(b"\x26\xfc\x8f\x88" + b"\0" * 200)
     with pytest.raises(InputError, match=r"e\.bw: the bigWig file cannot be read"):

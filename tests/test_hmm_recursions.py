@@ -18,6 +18,7 @@ from lstmhmm_bio.hmm.recursions import (
     filter_block,
     forward,
     forward_backward,
+    partition,
     posteriors_blockwise,
     smooth_block,
     start,
@@ -124,6 +125,43 @@ def test_masks_leave_everything_finite() -> None:
         assert np.isfinite(leaf).all()
     # each position is in one state, so its posteriors sum to 1
     np.testing.assert_allclose(gradients[1].sum(axis=2), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [10, 11])
+def test_padding_before_sequences_and_emissions_of_single_positions(seed: int) -> None:
+    """The same log partition and gradients as of sequences that begin at once and of emissions made beforehand."""
+    graph, scores, _ = small_case(seed)
+    rng = np.random.default_rng(seed)
+    states, time, batch = len(graph.states), 5, len(LENGTHS)
+    weights = rng.normal(size=(2, states, 1)).astype(np.float32)
+    factors = rng.normal(size=(batch, time)).astype(np.float32)
+    allowed = rng.random((batch, time)) < 0.7
+    cotangent = rng.normal(size=batch).astype(np.float32)
+
+    def emit(factor: jax.Array, allowed: jax.Array) -> jax.Array:
+        return jnp.where(allowed, weights[0] * factor, weights[1])
+
+    def beforehand(scores: Scores, factors: jax.Array) -> jax.Array:
+        emissions = jax.vmap(emit, (0, 0), 1)(factors, allowed)
+        return forward(graph, scores, jnp.moveaxis(emissions, 0, -1), LENGTHS) @ cotangent
+
+    begins = rng.integers(0, 4, batch).astype(np.int32)
+    turned, open_ = rng.normal(size=(batch, 9)).astype(np.float32), np.ones((batch, 9), bool)
+    for row, (a, n) in enumerate(zip(begins, LENGTHS, strict=True)):
+        turned[row, a : a + n], open_[row, a : a + n] = factors[row, :n], allowed[row, :n]
+
+    def inside(scores: Scores, turned: jax.Array) -> jax.Array:
+        return partition(graph, emit, scores, turned, open_.T, jnp.asarray(begins), begins + LENGTHS) @ cotangent
+
+    arguments = jax.tree.map(jnp.asarray, (scores, factors))
+    value, (of_scores, of_factors) = jax.value_and_grad(beforehand, (0, 1))(*arguments)
+    found, (turned_scores, turned_factors) = jax.value_and_grad(inside, (0, 1))(arguments[0], jnp.asarray(turned.T))
+    np.testing.assert_allclose(found, value, rtol=1e-6)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=3e-6), turned_scores, of_scores)
+    expected = np.zeros((batch, 9), np.float32)
+    for row, (a, n) in enumerate(zip(begins, LENGTHS, strict=True)):
+        expected[row, a : a + n] = of_factors[row, :n]
+    np.testing.assert_allclose(turned_factors.T, expected, atol=3e-6)
 
 
 def test_padding_is_ignored() -> None:

@@ -9,14 +9,16 @@ sums of non-negative terms that need neither the emissions again nor backward sc
 gradient of `forward`: posteriors for the emissions, expected transition counts for the edges.
 
 Emissions are [batch, time, states] float32 log scores; a hard mask is an emission of `graph.NEG`. Where the masks
-allow no path at all, results are finite and meaningless, and the log partition is below about `graph.NEG`.
+allow no path at all, results are finite and meaningless, and the log partition is below about `graph.NEG`. They may
+also be made position by position from what they depend on (`partition`): then memory holds a few numbers per position
+instead of several arrays over all states, which is what training would wait for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +30,8 @@ from .graph import Graph, Scores
 from .kernels import Kernel, kernel_of
 
 _Carry = tuple[jax.Array, jax.Array, jax.Array]
+#: emissions [states, batch] of one position, from what is observed there: what they are differentiable in, and the rest
+Emit = Callable[[Any, Any], jax.Array]
 
 
 class Filtered(NamedTuple):
@@ -73,7 +77,11 @@ def forward(graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Arr
         [batch] float32 in nat; 0 for an empty sequence.
 
     """
-    return _forward(graph, scores, emissions, lengths)
+    return partition(graph, _as_they_are, scores, time_major(emissions), None, jnp.zeros_like(lengths), lengths)
+
+
+def _as_they_are(emissions: jax.Array, _: None) -> jax.Array:
+    return emissions
 
 
 def forward_backward(
@@ -153,7 +161,15 @@ def _filter_and_smooth(
 
 
 def filter_block(
-    kernel: Kernel, scores: Scores, entry: Filtered, emissions: jax.Array, lengths: jax.Array, *, keep: bool = True
+    kernel: Kernel,
+    scores: Scores,
+    entry: Filtered,
+    emissions: Any,
+    ends: jax.Array,
+    *,
+    begins: jax.Array | int = 0,
+    emit: Callable[[Any], jax.Array] = lambda emission: emission,
+    keep: bool = True,
 ) -> tuple[Filtered, jax.Array]:
     """Forward over one block of positions.
 
@@ -161,8 +177,10 @@ def filter_block(
         kernel: steps over the graph's edges.
         scores: log weights of the transitions.
         entry: the state before the block.
-        emissions: [time, states, batch].
-        lengths: [batch] of the whole sequences; positions count from their beginnings.
+        emissions: [time, states, batch], or what `emit` makes them of, [time, ...].
+        ends: [batch] one past the last position of each sequence, counted from where the first block begins.
+        begins: [batch] first position of each sequence.
+        emit: makes the emissions of one position, [states, batch].
         keep: return the history too, which `smooth_block` needs.
 
     Returns:
@@ -171,22 +189,23 @@ def filter_block(
 
     """
 
-    def step(carry: _Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[_Carry, jax.Array]:
+    def step(carry: _Carry, inputs: tuple[Any, jax.Array]) -> tuple[_Carry, jax.Array]:
         alpha, offset, compensation = carry
-        emission, t = inputs
+        observed, t = inputs
         # the maximum of the step before: that of this one would have to be computed before any state is finished
         top = jnp.max(alpha, axis=0)
-        arrived = jnp.where(t == 0, scores.initial[:, None], kernel.log_sum(scores.edges, alpha))
-        inside = t < lengths
-        after = jnp.where(inside, arrived + emission - top, alpha)
+        arrived = jnp.where(t == begins, scores.initial[:, None], kernel.log_sum(scores.edges, alpha))
+        inside = (t >= begins) & (t < ends)
+        after = jnp.where(inside, arrived + emit(observed) - top, alpha)
         gain = jnp.where(inside, top, 0.0) - compensation
         total = offset + gain
         return (after, total, (total - offset) - gain), alpha if keep else jnp.zeros((0,))
 
-    times = entry.position + jnp.arange(len(emissions), dtype=jnp.int32)
+    length = len(jax.tree.leaves(emissions)[0])
+    times = entry.position + jnp.arange(length, dtype=jnp.int32)
     carry = (entry.log_alpha, entry.offset, entry.compensation)
     (alpha, offset, compensation), history = lax.scan(step, carry, (emissions, times))
-    return Filtered(alpha, offset, compensation, entry.position + len(emissions)), history
+    return Filtered(alpha, offset, compensation, entry.position + length), history
 
 
 def close(scores: Scores, last: Filtered, lengths: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -200,8 +219,17 @@ _close = kept()(close)
 
 
 def smooth_block(
-    kernel: Kernel, edges: jax.Array, history: jax.Array, at_end: jax.Array, position: jax.Array, lengths: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    kernel: Kernel,
+    edges: jax.Array,
+    history: jax.Array,
+    at_end: jax.Array,
+    position: jax.Array,
+    ends: jax.Array,
+    *,
+    begins: jax.Array | int = 0,
+    beside: Any = None,
+    read: Callable[[jax.Array, Any], Any] = lambda posterior, _: posterior,
+) -> tuple[jax.Array, Any, jax.Array]:
     """Posteriors of one block, from its last position to its first.
 
     Args:
@@ -210,59 +238,118 @@ def smooth_block(
         history: [time, states, batch] from `filter_block`.
         at_end: [states, batch] posterior at the block's last position (of a sequence that ended earlier: at its end).
         position: [] int32, of the block's first position.
-        lengths: [batch] of the whole sequences.
+        ends: as for `filter_block`.
+        begins: as for `filter_block`.
+        beside: arrays [time, ...] for `read`.
+        read: what is kept of each position, from its posteriors [states, batch], 0 at padding, and what is beside them.
 
     Returns:
-        The posterior at the last position before the block [states, batch], the block's posteriors
-        [time, states, batch], and the expected number of uses of each edge [edges, batch] (into the block's
-        positions).
+        The posterior at the last position before the block, [states, batch], of sequences that begin in it that at
+        their first position; what `read` makes of each position, the block's posteriors [time, states, batch]; and the
+        expected number of uses of each edge [edges, batch] (into the block's positions).
 
     """
 
     def step(
-        carry: tuple[jax.Array, jax.Array], inputs: tuple[jax.Array, jax.Array]
-    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        carry: tuple[jax.Array, jax.Array], inputs: tuple[jax.Array, Any, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], Any]:
         posterior, counts = carry
-        alpha, t = inputs
-        inside = t < lengths
+        alpha, observed, t = inputs
+        inside = (t >= begins) & (t < ends)
+        goes_on = inside & (t > begins)
         before, crossing = kernel.smooth(edges, alpha, posterior)
-        counts = counts + jnp.where(inside & (t > 0), crossing, 0.0)
+        counts = counts + jnp.where(goes_on, crossing, 0.0)
         # rounding must not build up over a chromosome
         before = before / jnp.maximum(jnp.sum(before, axis=0), 1e-30)
-        return (jnp.where(inside, before, posterior), counts), jnp.where(inside, posterior, 0.0)
+        found = read(jnp.where(inside, posterior, 0.0), observed)
+        return (jnp.where(goes_on, before, posterior), counts), found
 
     times = position + jnp.arange(len(history), dtype=jnp.int32)
     counts = jnp.zeros((len(edges), history.shape[2]), jnp.float32)
-    (before, counts), posteriors = lax.scan(step, (at_end, counts), (history, times), reverse=True)
-    return before, posteriors, counts
+    (before, counts), found = lax.scan(step, (at_end, counts), (history, beside, times), reverse=True)
+    return before, found, counts
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _forward(graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array) -> jax.Array:
-    entry = start(graph, len(emissions))
-    last, _ = filter_block(kernel_of(graph), scores, entry, time_major(emissions), lengths, keep=False)
-    return close(scores, last, lengths)[1]
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def partition(
+    graph: Graph, emit: Emit, scores: Scores, observed: Any, fixed: Any, begins: jax.Array, ends: jax.Array
+) -> jax.Array:
+    """`forward`, with emissions that are made inside the loop.
+
+    Differentiable in `scores` and `observed` at the memory cost of one [time, states, batch] array.
+
+    Args:
+        graph: the topology (static).
+        emit: emissions [states, batch] of one position from `observed` and `fixed` there (static).
+        scores: log weights of the transitions.
+        observed: PyTree of float arrays [time, ...].
+        fixed: PyTree of arrays [time, ...].
+        begins: [batch] int32, first position of each sequence; what lies before is padding.
+        ends: [batch] int32, one past its last; what lies beyond is padding.
+
+    Returns:
+        [batch] float32 in nat; 0 for an empty sequence.
+    """
+    return _partition(graph, emit, scores, observed, fixed, begins, ends, keep=False)[1]
 
 
-def _forward_fwd(
-    graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    entry = start(graph, len(emissions))
-    last, history = filter_block(kernel_of(graph), scores, entry, time_major(emissions), lengths)
-    at_end, log_z = close(scores, last, lengths)
-    return log_z, (scores.edges, history, at_end, lengths)
+def _partition(
+    graph: Graph,
+    emit: Emit,
+    scores: Scores,
+    observed: Any,
+    fixed: Any,
+    begins: jax.Array,
+    ends: jax.Array,
+    *,
+    keep: bool,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Posterior at the end, log partition, history."""
+    last, history = filter_block(
+        kernel_of(graph),
+        scores,
+        start(graph, len(ends)),
+        (observed, fixed),
+        ends,
+        begins=begins,
+        emit=lambda here: emit(*here).astype(jnp.float32),
+        keep=keep,
+    )
+    return *close(scores, last, ends - begins), history
 
 
-def _forward_bwd(
-    graph: Graph, residuals: tuple[jax.Array, ...], cotangent: jax.Array
-) -> tuple[Scores, jax.Array, None]:
-    edges, history, at_end, lengths = residuals
-    _, posteriors, counts = smooth_block(kernel_of(graph), edges, history, at_end, jnp.int32(0), lengths)
-    gradient = Scores(counts @ cotangent, posteriors[0] @ cotangent, jnp.where(lengths > 0, at_end, 0.0) @ cotangent)
-    return gradient, jnp.transpose(posteriors * cotangent, (2, 0, 1)), None
+def _partition_fwd(
+    graph: Graph, emit: Emit, scores: Scores, observed: Any, fixed: Any, begins: jax.Array, ends: jax.Array
+) -> tuple[jax.Array, tuple[Any, ...]]:
+    at_end, log_z, history = _partition(graph, emit, scores, observed, fixed, begins, ends, keep=True)
+    return log_z, (scores.edges, history, at_end, observed, fixed, begins, ends)
 
 
-_forward.defvjp(_forward_fwd, _forward_bwd)
+def _partition_bwd(
+    graph: Graph, emit: Emit, residuals: tuple[Any, ...], cotangent: jax.Array
+) -> tuple[Scores, Any, None, None, None]:
+    edges, history, at_end, observed, fixed, begins, ends = residuals
+
+    def pull_back(posterior: jax.Array, here: tuple[Any, Any]) -> Any:
+        return jax.vjp(lambda x: emit(x, here[1]).astype(jnp.float32), here[0])[1](posterior * cotangent)[0]
+
+    first, gradient, counts = smooth_block(
+        kernel_of(graph),
+        edges,
+        history,
+        at_end,
+        jnp.int32(0),
+        ends,
+        begins=begins,
+        beside=(observed, fixed),
+        read=pull_back,
+    )
+    some = ends > begins
+    initial, final = (jnp.where(some, posterior, 0.0) @ cotangent for posterior in (first, at_end))
+    return Scores(counts @ cotangent, initial, final), gradient, None, None, None
+
+
+partition.defvjp(_partition_fwd, _partition_bwd)
 
 
 def time_major(emissions: jax.Array) -> jax.Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,11 +52,21 @@ def open_alignments(
         pysam.set_verbosity(verbosity)
 
 
-def spans(read: Any) -> Iterator[tuple[int, int, int]]:
-    """The pieces of an alignment: CIGAR operation, and where it lies on the reference, 0-based half-open."""
-    end = read.reference_start
+def spans(read: Any, lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """The pieces of an alignment: CIGAR operation, and where it lies on the reference, 0-based half-open.
+
+    Args:
+        read: of an alignment file.
+        lengths: of the file's reference sequences.
+
+    Raises:
+        ValueError: it begins before its reference sequence or ends beyond it; an error of `open_alignments`, within it.
+    """
+    end, last = read.reference_start, lengths[read.reference_id]
     for operation, length in read.cigartuples or ():
         start, end = end, end + length if operation in ON_REFERENCE else end
+        if start < 0 or end > last:
+            raise ValueError(f"read {read.query_name} lies beyond the ends of {read.reference_name}")
         yield operation, start, end
 
 

@@ -280,7 +280,7 @@ def _count_reads(
     file: Any, coverage: list[Coverage], offsets: list[int], min_mapq: int, strands: int, spliced: bool
 ) -> int:
     """Adds the blocks of all reads that count; returns their number."""
-    reads = 0
+    reads, lengths = 0, file.lengths
     for read in file.fetch(until_eof=True):
         flag = read.flag
         if flag & UNFIT or read.mapping_quality < min_mapq:
@@ -288,7 +288,7 @@ def _count_reads(
         reads += 1
         strand = int(bool(flag & _REVERSE) != bool(flag & _SECOND)) if strands == 2 else 0
         offset = offsets[read.reference_id]
-        for operation, start, end in spans(read):
+        for operation, start, end in spans(read, lengths):
             if operation in ALIGNED:
                 coverage[strand].add(offset + start, offset + end)
             elif spliced and operation == SKIPPED:

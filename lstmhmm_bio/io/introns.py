@@ -107,11 +107,12 @@ def _of_alignments(path: str, sequences: Mapping[str, Codes], reference: str | N
     """Gaps of spliced primary alignments; their strand by the tag XS or ts, else by the splice sites."""
     found: Introns = defaultdict(Counter)
     with open_alignments(path, reference=reference, failure="not readable as BAM, CRAM or SAM") as alignments:
+        lengths = alignments.lengths
         for read in alignments.fetch(until_eof=True):
             if read.flag & UNFIT:
                 continue
             name = str(read.reference_name)
-            for operation, start, end in spans(read):
+            for operation, start, end in spans(read, lengths):
                 if operation in ALIGNED:
                     unspliced.add(name, start, end)
                 elif operation == SKIPPED and SHORTEST <= end - start <= LONGEST:

@@ -26,11 +26,16 @@ from ..calibration import Tables
 from ..hmm.grammars.grammar import Grammar
 from ..nn.hybrid import HybridParams, init_hybrid, score_windows
 from ..nn.network import CodeMasks, Dropout, NetworkConfig
+from ..runtime import keep_memory
 from ..sequence import GeneticCode
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from .dataset import Batch, WindowSampler
 from .losses import framewise, sequence_discriminative, sitewise
 from .validation import GeneScores, score_batch
+
+#: bytes that a process keeps between steps: the arrays of one are a block of some 200 MB, and clearing a new one takes
+#: a fifth of a step
+_STEP_MEMORY = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -220,6 +225,7 @@ def train(
     Raises:
         InputError: the checkpoint belongs to another configuration.
     """
+    keep_memory(_STEP_MEMORY, _STEP_MEMORY)
     folder.mkdir(parents=True, exist_ok=True)
     state = init_state(network, grammar, config, start_from)
     checkpoint = folder / CHECKPOINT

@@ -14,7 +14,7 @@ from jax import Array
 
 from ..hmm.grammars.grammar import Grammar
 from ..hmm.graph import NEG
-from ..hmm.recursions import forward
+from ..hmm.recursions import partition
 from ..nn.hybrid import HybridParams, Tracks
 
 
@@ -64,18 +64,29 @@ def sequence_discriminative(
         allowed: [2 n, time] state bit sets, 0 at padding.
         lengths: [n] real bases.
     """
-    e = grammar.emissions(tracks.classes, tracks.sites, tracks.marks, impossible=NEG)
-    rows, time, _ = e.shape
-    # the padding of reverse complements comes first: turn it to the end
-    both = jnp.concatenate([lengths, lengths])
-    shift = jnp.where(jnp.arange(rows) < rows // 2, 0, time - both)
-    index = jnp.minimum(jnp.arange(time)[None] + shift[:, None], time - 1)
-    e = jnp.take_along_axis(e, index[..., None], axis=1)
-    bits = jnp.take_along_axis(allowed.astype(jnp.int32), index, axis=1)
-    clamped = jnp.where((bits[..., None] & grammar.bits) != 0, e, NEG)
-    scores = grammar.scores(params.transitions)
-    log_z = forward(grammar.graph, scores, jnp.concatenate([e, clamped]), jnp.concatenate([both, both]))
+    rows, time = allowed.shape
+
+    def emit(scored: tuple[Array, Array], fixed: tuple[Array, Array]) -> Array:
+        """Emissions of one position, [states, 2 rows]: of all paths, and of those of the labels."""
+        (classes, sites), (marks, bits) = scored, fixed
+        e = grammar.emissions(classes.T, sites.T, marks, impossible=NEG, axis=0)
+        return jnp.concatenate([e, jnp.where((bits & grammar.bits[:, None]) != 0, e, NEG)], axis=1)
+
+    by_position = jnp.moveaxis(tracks.classes, 0, -1), jnp.moveaxis(tracks.sites, 0, -1)
+    fixed = tracks.marks.T, allowed.astype(jnp.int32).T
+    # the padding of reverse complements comes first
+    begins = jnp.concatenate([jnp.zeros_like(lengths), time - lengths])
+    ends = jnp.concatenate([lengths, jnp.full_like(lengths, time)])
+    log_z = partition(
+        grammar.graph,
+        emit,
+        grammar.scores(params.transitions),
+        by_position,
+        fixed,
+        jnp.tile(begins, 2),
+        jnp.tile(ends, 2),
+    )
     loss = log_z[:rows] - log_z[rows:]
     # a window whose labels the masks forbid says nothing
     possible = (loss < -0.5 * NEG).astype(jnp.float32)
-    return 1000 * (loss * possible).sum() / jnp.maximum((both * possible).sum(), 1.0)
+    return 1000 * (loss * possible).sum() / jnp.maximum(((ends - begins) * possible).sum(), 1.0)

@@ -40,7 +40,7 @@ from .model import Model, with_at_ac_introns
 from .parts import Part, by_record, joined_genes, parts_of, whole
 from .scoring import Scorer, Tracks
 from .sequence import Codes, GeneticCode, Segments, base_counts, mirrored, reverse_complement
-from .windows import CORE
+from .windows import CORE, windows_of
 
 #: shortest gene reported, in bases, stop codon included (Prodigal's limits): whole, and running off a record
 MIN_LENGTH = 90
@@ -136,7 +136,7 @@ class Annotator:
 
     def calibrate_groups(self, records: Iterable[Record]) -> GroupedCalibration:
         """First pass over a metagenome: tables for groups of records that are alike, a pure function of all records."""
-        sample, histogram = sample_of(records, META_SAMPLE)
+        sample, histogram = sample_of(records, META_SAMPLE, long_first=False)
         if histogram[:4].sum() < ENOUGH_TO_CALIBRATE:
             return GroupedCalibration.empty(self.code.number)
         bases = np.cumsum([len(piece) for piece in sample])
@@ -348,15 +348,22 @@ def _groups(parts: Iterable[Part]) -> Iterator[list[Part]]:
         yield group
 
 
-def sample_of(records: Iterable[Record], pieces: int = SAMPLE) -> Sample:
-    """The sample of some records, of up to so many pieces; it reads them once."""
+def sample_of(records: Iterable[Record], pieces: int = SAMPLE, *, long_first: bool = True) -> Sample:
+    """The sample of some records; it reads them once.
+
+    Args:
+        records: all of an input.
+        pieces: that it holds at most.
+        long_first: prefer those that fill a longer window. They hold more, and need fewer programs.
+    """
     histogram = np.zeros(5, np.int64)
 
     def cut() -> Iterator[Piece[Record]]:
         for record in records:
             histogram[:] += base_counts(record.codes)
             for n in range(-(-len(record) // PIECE)):
-                yield record.id, n, partial(_cut, record, n)
+                rank = windows_of(0, min(len(record), PIECE))[0].size if long_first else 0
+                yield Piece(record.id, n, partial(_cut, record, n), rank)
 
     return Sample(sample_by_hash(cut(), pieces), histogram)
 

@@ -399,7 +399,7 @@ class Detector:
                 edges = self._edges(len(record)).tolist()
                 frames = self._frames(record) if self._frames else None
                 for n, (start, end) in enumerate(pairwise(edges)):
-                    yield record.id, n, partial(_cut, record, n, start, end, len(edges) - 1, frames)
+                    yield Piece(record.id, n, partial(_cut, record, n, start, end, len(edges) - 1, frames))
 
         kept = sorted(sample_by_hash(blocks(), SAMPLE), key=lambda block: block.place)
         parts = [_blocks([k.codes for k in part], [k.frames for k in part]) for part in _chunks(kept, CALL)]

@@ -6,7 +6,7 @@ segments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ from .hmm.graph import Scores
 from .hmm.posteriors import group_posteriors
 from .hmm.recursions import forward
 from .hmm.viterbi import to_fixed_scores
-from .paths import SegmentedPath, Weights, constrained, find_paths, relaxed_of, without_unsure_introns
+from .paths import SegmentedPaths, Weights, constrained, find_paths, relaxed_of, without_unsure_introns
 from .programs import kept
 from .scoring import Tracks
 from .sequence import GeneticCode
@@ -100,17 +100,20 @@ def decode_records(
     """
     groups = tuple(groups or grammar.groups)
     kept: dict[int, Strands] = {}  # for decoding again, if that may be
-    found = [(np.zeros((2, 0), np.uint8), np.zeros((2, 0, len(groups)), np.uint16))] * len(records)
+    found = dict.fromkeys(range(len(records)), (np.zeros((2, 0), np.uint8), np.zeros((2, 0, len(groups)), np.uint16)))
+    long: dict[int, Strands] = {}
     short: dict[int, list[int]] = {}
     for i, record in enumerate(records):
         size = padded(len(record))
         if size is None:
-            strands = Strands.of(record, tracks[i], code, grammar)
-            found[i] = _decode_long(grammar, strands, weights, groups)
-            if grammar.relaxed:
-                kept[i] = strands
+            long[i] = Strands.of(record, tracks[i], code, grammar)
         elif len(record):
             short.setdefault(size, []).append(i)
+    if long:
+        found |= zip(long, _decode_long(grammar, list(long.values()), weights, groups), strict=True)
+        if grammar.relaxed:
+            kept |= long
+    tasks: list[Callable[[], None]] = []
     for size, members in sorted(short.items()):
         # posteriors of the longest by the program of segments
         rows = _SEGMENT_ROWS if size == LONG else batch_bases(relaxed_of(grammar)) // size
@@ -126,7 +129,8 @@ def decode_records(
             if grammar.relaxed:
                 kept.update(zip(part, strands, strict=True))
 
-        side_by_side([partial(call, k) for k in range(0, len(members), per_call)])
+        tasks += [partial(call, k) for k in range(0, len(members), per_call)]
+    side_by_side(tasks)
     members = sorted(kept)
     relaxed = [(kept[i], found[i][0]) for i in members]
     if grammar.least_intron:
@@ -135,7 +139,9 @@ def decode_records(
     paths = constrained(relaxed, grammar, weights)
     for i, of_record in zip(members, paths, strict=True):
         found[i] = (of_record, found[i][1])
-    return [Decoded(record, grammar, *of_record, groups) for record, of_record in zip(records, found, strict=True)]
+    return [
+        Decoded(record, grammar, *of_record, groups) for record, of_record in zip(records, found.values(), strict=True)
+    ]
 
 
 def log_partitions(
@@ -168,23 +174,25 @@ _log_partition = kept(0)(forward)
 _Found = tuple[NDArray[np.uint8], NDArray[np.uint16]]
 
 
-def _decode_long(grammar: Grammar, strands: Strands, weights: Weights, groups: tuple[str, ...]) -> _Found:
-    """The exact path, and posteriors from overlapping segments."""
-    smaller, length = grammar.smaller, strands.marks.shape[1]
-    path = SegmentedPath(grammar, weights, strands)
-    posteriors = np.empty((2, length, len(groups)), np.uint16)
-    cores = [(a, min(a + SEGMENT_CORE, length)) for a in range(0, length, SEGMENT_CORE)]
+def _decode_long(
+    grammar: Grammar, strands: Sequence[Strands], weights: Weights, groups: tuple[str, ...]
+) -> list[_Found]:
+    """The exact paths of long records, and posteriors from overlapping segments; batches hold segments of them all."""
+    lengths = [s.marks.shape[1] for s in strands]
+    paths = SegmentedPaths(grammar, weights, strands)
+    posteriors = [np.empty((2, n, len(groups)), np.uint16) for n in lengths]
+    cores = [(i, a, min(a + SEGMENT_CORE, n)) for i, n in enumerate(lengths) for a in range(0, n, SEGMENT_CORE)]
     per_call = _SEGMENT_ROWS // 2
 
     def find_posteriors(k: int) -> None:
         part = cores[k : k + per_call]
-        spans = [Part(strands, max(a - SEGMENT_FLANK, 0), min(b + SEGMENT_FLANK, length)) for a, b in part]
-        values = _posteriors(smaller, groups, weights, *stack(spans, 2 * per_call, LONG))
-        for i, ((a, b), (_, first, _)) in enumerate(zip(part, spans, strict=True)):
-            posteriors[:, a:b] = values[2 * i : 2 * i + 2, a - first : b - first]
+        spans = [Part(strands[i], max(a - SEGMENT_FLANK, 0), min(b + SEGMENT_FLANK, lengths[i])) for i, a, b in part]
+        values = _posteriors(grammar.smaller, groups, weights, *stack(spans, 2 * per_call, LONG))
+        for row, ((i, a, b), (_, first, _)) in enumerate(zip(part, spans, strict=True)):
+            posteriors[i][:, a:b] = values[2 * row : 2 * row + 2, a - first : b - first]
 
-    side_by_side([*path.tasks(), *(partial(find_posteriors, k) for k in range(0, len(cores), per_call))])
-    return path.result(), posteriors
+    side_by_side([*paths.tasks(), *(partial(find_posteriors, k) for k in range(0, len(cores), per_call))])
+    return list(zip(paths.results(), posteriors, strict=True))
 
 
 def _decode_short(

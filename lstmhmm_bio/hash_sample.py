@@ -5,11 +5,25 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
-#: id of a record, number of the piece in it, and what cuts it out
-Piece = tuple[str, int, Callable[[], _T]]
+
+
+class Piece(NamedTuple, Generic[_T]):
+    """A piece of a record.
+
+    Attributes:
+        record: its id.
+        number: of the piece in it.
+        cut: cuts it out.
+        rank: those of a higher rank are taken first.
+    """
+
+    record: str
+    number: int
+    cut: Callable[[], _T]
+    rank: int = 0
 
 
 def sample_by_hash(pieces: Iterable[Piece[_T]], size: int) -> list[_T]:
@@ -19,11 +33,11 @@ def sample_by_hash(pieces: Iterable[Piece[_T]], size: int) -> list[_T]:
         pieces: all there are; a piece is cut out only if it may stay, so that memory is bounded by the sample.
         size: pieces that are kept.
     """
-    kept: list[tuple[int, str, int, _T]] = []  # a heap with the largest hash on top
-    for seqid, number, cut in pieces:
-        rank = int.from_bytes(blake2b(f"{seqid}:{number}".encode(), digest_size=8).digest(), "big")
+    kept: list[tuple[int, int, str, int, _T]] = []  # a heap with what would go first on top
+    for record, number, cut, rank in pieces:
+        digest = int.from_bytes(blake2b(f"{record}:{number}".encode(), digest_size=8).digest(), "big")
         if len(kept) < size:
-            heapq.heappush(kept, (-rank, seqid, number, cut()))
-        elif -rank > kept[0][0]:
-            heapq.heapreplace(kept, (-rank, seqid, number, cut()))
-    return [piece for *_, piece in sorted(kept, key=lambda k: k[:3], reverse=True)]
+            heapq.heappush(kept, (rank, -digest, record, number, cut()))
+        elif (rank, -digest) > kept[0][:2]:
+            heapq.heapreplace(kept, (rank, -digest, record, number, cut()))
+    return [piece for *_, piece in sorted(kept, key=lambda k: k[:4], reverse=True)]

@@ -54,42 +54,50 @@ class Weights(NamedTuple):
         return Weights(*(g.scores(transitions) for g in (grammar, grammar.smaller, relaxed_of(grammar))))
 
 
-class SegmentedPath:
-    """The best path of both strands of a long record in the states of the relaxed grammar, by `hmm.segmented`."""
+class SegmentedPaths:
+    """The best paths of both strands of long records in the states of the relaxed grammar, by `hmm.segmented`.
 
-    def __init__(self, grammar: Grammar, weights: Weights, strands: Strands) -> None:
+    Segments of all records share batches.
+    """
+
+    def __init__(self, grammar: Grammar, weights: Weights, strands: Sequence[Strands]) -> None:
         self._grammar, self._scores, self._strands = relaxed_of(grammar), weights.relaxed, strands
         self._fixed = to_fixed_scores(self._scores)
-        self._length = strands.marks.shape[1]
-        self._spans = spans_of(self._length, PATH_SEGMENT, PATH_FLANK)
-        self._paths = np.empty((2, len(self._spans), PATH_SEGMENT), np.uint8)
-        self._borders = np.empty((2, len(self._spans), 2, len(self._grammar.graph.states)), np.int32)
+        self._lengths = [s.marks.shape[1] for s in strands]
+        self._spans = [spans_of(n, PATH_SEGMENT, PATH_FLANK) for n in self._lengths]
+        self._segments = [(record, n) for record, spans in enumerate(self._spans) for n in range(len(spans))]
+        states = len(self._grammar.graph.states)
+        self._paths = [np.empty((2, len(spans), PATH_SEGMENT), np.uint8) for spans in self._spans]
+        self._borders = [np.empty((2, len(spans), 2, states), np.int32) for spans in self._spans]
 
     def tasks(self) -> list[Callable[[], None]]:
         """What has to be done first, in any order."""
         per_call = _PATH_ROWS // 2
-        return [partial(self._find, k, k + per_call) for k in range(0, len(self._spans), per_call)]
+        return [partial(self._find, self._segments[k : k + per_call]) for k in range(0, len(self._segments), per_call)]
 
-    def _find(self, first: int, end: int) -> None:
-        spans = self._spans[first:end]
-        parts, lengths = stack([Part(self._strands, *span) for span in spans], _PATH_ROWS, PATH_SEGMENT)
+    def _find(self, segments: Sequence[tuple[int, int]]) -> None:
+        spans = [self._spans[record][n] for record, n in segments]
+        given = [Part(self._strands[record], *span) for (record, _), span in zip(segments, spans, strict=True)]
+        parts, lengths = stack(given, _PATH_ROWS, PATH_SEGMENT)
         begins, ends = np.zeros((2, _PATH_ROWS), bool)
-        for i, (a, b) in enumerate(spans):
-            begins[2 * i : 2 * i + 2], ends[2 * i : 2 * i + 2] = a == 0, b == self._length
-        paths, borders = find_paths(self._grammar, self._fixed, parts, lengths, begins, ends, PATH_FLANK)
-        rows = 2 * len(spans)
-        self._paths[:, first:end] = np.asarray(paths)[:rows].reshape(-1, 2, PATH_SEGMENT).swapaxes(0, 1)
-        self._borders[:, first:end] = np.asarray(borders)[:rows].reshape(-1, 2, *self._borders.shape[2:]).swapaxes(0, 1)
+        for i, ((record, _), (a, b)) in enumerate(zip(segments, spans, strict=True)):
+            begins[2 * i : 2 * i + 2], ends[2 * i : 2 * i + 2] = a == 0, b == self._lengths[record]
+        found = find_paths(self._grammar, self._fixed, parts, lengths, begins, ends, PATH_FLANK)
+        paths, borders = (np.asarray(x) for x in found)
+        for i, (record, n) in enumerate(segments):
+            self._paths[record][:, n] = paths[2 * i : 2 * i + 2]
+            self._borders[record][:, n] = borders[2 * i : 2 * i + 2]
 
-    def result(self) -> NDArray[np.uint8]:
-        """[2, length]."""
-        found = []
-        for row, (paths, borders) in enumerate(zip(self._paths, self._borders, strict=True)):
-            path = joined(self._spans, paths, borders, PATH_FLANK)
-            if path is None:
-                path = long_path(self._grammar, self._scores, Part(self._strands.strand(row), 0, self._length))[0]
-            found.append(path)
-        return np.stack(found)
+    def results(self) -> list[NDArray[np.uint8]]:
+        """[2, length] of each record."""
+        return [np.stack([self._strand(record, row) for row in range(2)]) for record in range(len(self._lengths))]
+
+    def _strand(self, record: int, row: int) -> NDArray[np.uint8]:
+        path = joined(self._spans[record], self._paths[record][row], self._borders[record][row], PATH_FLANK)
+        if path is None:
+            whole = Part(self._strands[record].strand(row), 0, self._lengths[record])
+            path = long_path(self._grammar, self._scores, whole)[0]
+        return path
 
 
 @kept(0, 6)

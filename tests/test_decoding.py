@@ -118,6 +118,17 @@ def test_short_records_together_or_one_by_one() -> None:
     assert sum(len(genes_of(d, CODE)) for d in together) > 5
 
 
+def test_long_records_share_batches(long_case: tuple[Record, tuple[Gene, ...], Tracks]) -> None:
+    other, genes = simulate_genome(LONG + 700, seed=8, contig=True)
+    records, tracks = [other, long_case[0]], [noisy_tracks(other, genes, 3), long_case[2]]
+    together = decode_records(records, tracks, CODE, bacteria.GRAMMAR, WEIGHTS)
+    for found, record, of_record in zip(together, records, tracks, strict=True):
+        alone = decode_records([record], [of_record], CODE, bacteria.GRAMMAR, WEIGHTS)[0]
+        assert found.record is record
+        np.testing.assert_array_equal(found.paths, alone.paths)
+        np.testing.assert_array_equal(found.posteriors, alone.posteriors)
+
+
 def test_only_the_posteriors_that_are_asked_for() -> None:
     records = [simulate_genome(n, seed=n)[0] for n in (3000, 30_000)]
     tracks = [noisy_tracks(r, (), 2) for r in records]
@@ -225,7 +236,12 @@ def test_calibration_sample_is_a_function_of_the_records(monkeypatch: pytest.Mon
         name, n = piece.id.split(":")
         start = min(500 * int(n), max(len(whole[name]) - 500, 0))  # a record's last piece laps over the one before
         np.testing.assert_array_equal(piece.codes, whole[name][start : start + 500])
-    assert {len(piece) for piece in annotate.sample_of(records, 99)[0]} == {500, 100}
+    every = annotate.sample_of(records, 99)[0]
+    assert [len(piece) for piece in every] == [500] * 19 + [100]  # long ones first
+    assert [r.id for r in every[:10]] == [r.id for r in sample]
+    by_hash = annotate.sample_of(records, 99, long_first=False)[0]
+    assert {r.id for r in by_hash} == {r.id for r in every}
+    assert [len(piece) for piece in by_hash].index(100) < 19
     np.testing.assert_array_equal(histogram, np.bincount(np.concatenate(list(whole.values())), minlength=5))
 
 

@@ -47,15 +47,15 @@ MIN_LENGTH = 90
 MIN_LENGTH_PARTIAL = 60
 #: the first pass reads a sample in pieces of this many bases, exactly one window of the network
 PIECE = CORE
-#: pieces that are decoded and counted in each of its rounds, each with the tables of the round before, by kind of model
-ROUNDS = {"bacteria": (16, 48), "eukaryote": (24,)}
+#: bases that are decoded and counted in each of its rounds, each with the tables of the round before, by kind of model
+ROUNDS = {"bacteria": (16 * PIECE, 48 * PIECE), "eukaryote": (24 * PIECE,)}
 SAMPLE = max(map(max, ROUNDS.values()))
 #: of a metagenome: so many pieces, most of them whole records, of at most so many bases
 META_SAMPLE = 4096
 META_BASES = 4_000_000
 META_ROUNDS = 2
-#: pieces that the choice of a model looks at
-PIECES_TO_CHOOSE = 8
+#: bases that the choice of a model looks at
+BASES_TO_CHOOSE = 8 * PIECE
 #: a gene of the first pass teaches the tables if it is at least this sure and this long
 CONFIDENT = 0.9
 CONFIDENT_LENGTH = 180
@@ -72,7 +72,7 @@ class Sample(NamedTuple):
     """What the first pass and the choice of a model read of an input, a pure function of all its records.
 
     Attributes:
-        pieces: some of its pieces of `PIECE` bases, by a hash of their place and in its order.
+        pieces: some of its pieces of `PIECE` bases, long ones first, else by a hash of their place.
         histogram: [5] how often each code occurs in everything.
     """
 
@@ -136,11 +136,10 @@ class Annotator:
 
     def calibrate_groups(self, records: Iterable[Record]) -> GroupedCalibration:
         """First pass over a metagenome: tables for groups of records that are alike, a pure function of all records."""
-        sample, histogram = sample_of(records, META_SAMPLE, long_first=False)
+        sample, histogram = sample_of(records, META_SAMPLE)
         if histogram[:4].sum() < ENOUGH_TO_CALIBRATE:
             return GroupedCalibration.empty(self.code.number)
-        bases = np.cumsum([len(piece) for piece in sample])
-        sample = sample[: int(np.searchsorted(bases, META_BASES)) + 1]
+        sample = _first(sample, META_BASES)
         words = np.stack([word_counts(piece.codes) for piece in sample])
         composition = compositions(words)
         groups = composition.groups_of(words)
@@ -164,9 +163,9 @@ class Annotator:
         sample, histogram = sample_of(records)
         calibration = before = Calibration.expected(cal.gc_of(histogram), self.code.number)
         genes: list[tuple[Record, list[Gene]]] = []
-        for pieces in ROUNDS[self.model.grammar.kind] if histogram[:4].sum() >= ENOUGH_TO_CALIBRATE else ():
+        for bases in ROUNDS[self.model.grammar.kind] if histogram[:4].sum() >= ENOUGH_TO_CALIBRATE else ():
             before = calibration
-            genes = list(self._first_pass(sample[:pieces], before))
+            genes = list(self._first_pass(_first(sample, bases), before))
             calibration = replace(before, counts=self._count(genes))
         return calibration, genes, before
 
@@ -176,7 +175,7 @@ class Annotator:
         Returns:
             Mean log probability of the sample's hexamers by the model's prior; log odds of genes against none.
         """
-        pieces, gc = sample.pieces[:PIECES_TO_CHOOSE], cal.gc_of(sample.histogram)
+        pieces, gc = _first(sample.pieces, BASES_TO_CHOOSE), cal.gc_of(sample.histogram)
         calibration = Calibration.expected(gc, self.code.number)
         hexamers = sum((cal.background_counts(piece.codes) for piece in pieces), np.zeros(cal.HEXAMERS, np.float32))
         composition = float(hexamers @ np.log(self.model.prior.at(gc).background)) / max(float(hexamers.sum()), 1)
@@ -348,24 +347,34 @@ def _groups(parts: Iterable[Part]) -> Iterator[list[Part]]:
         yield group
 
 
-def sample_of(records: Iterable[Record], pieces: int = SAMPLE, *, long_first: bool = True) -> Sample:
+def sample_of(records: Iterable[Record], pieces: int | None = None) -> Sample:
     """The sample of some records; it reads them once.
 
     Args:
         records: all of an input.
-        pieces: that it holds at most.
-        long_first: prefer those that fill a longer window. They hold more, and need fewer programs.
+        pieces: how many it holds at most, whatever their length; by default it is `SAMPLE` bases of the longest, which
+            hold most and need few programs.
     """
     histogram = np.zeros(5, np.int64)
 
     def cut() -> Iterator[Piece[Record]]:
         for record in records:
             histogram[:] += base_counts(record.codes)
+            length = min(len(record), PIECE)
+            rank, weight = 0, 1
+            if length and pieces is None:
+                # of a longer window first; what holds no gene counts as if it did, so that there are never too many
+                rank, weight = windows_of(0, length)[0].size, max(length, MIN_LENGTH)
             for n in range(-(-len(record) // PIECE)):
-                rank = windows_of(0, min(len(record), PIECE))[0].size if long_first else 0
-                yield Piece(record.id, n, partial(_cut, record, n), rank)
+                yield Piece(record.id, n, partial(_cut, record, n), rank, weight)
 
-    return Sample(sample_by_hash(cut(), pieces), histogram)
+    return Sample(sample_by_hash(cut(), SAMPLE if pieces is None else pieces), histogram)
+
+
+def _first(sample: list[Record], bases: int) -> list[Record]:
+    """As many pieces of a sample as it takes to reach so many bases."""
+    ends = np.cumsum([len(piece) for piece in sample])
+    return sample[: int(np.searchsorted(ends, bases)) + 1]
 
 
 def _cut(record: Record, number: int) -> Record:

@@ -227,22 +227,32 @@ def test_calibration_sample_is_a_function_of_the_records(monkeypatch: pytest.Mon
     monkeypatch.setattr(annotate, "PIECE", 500)
     rng = np.random.default_rng(5)
     records = [Record(f"r{i}", random_codes(rng, n)) for i, n in enumerate((4000, 100, 0, 5300))]
-    sample, histogram = annotate.sample_of(records, 10)
+    monkeypatch.setattr(annotate, "SAMPLE", 4900)
+    sample, histogram = annotate.sample_of(records)
     assert len(sample) == 10
-    again, _ = annotate.sample_of(records[::-1], 10)
+    again, _ = annotate.sample_of(records[::-1])
     assert [r.id for r in sample] == [r.id for r in again]
     whole = {r.id: r.codes for r in records}
     for piece in sample:
         name, n = piece.id.split(":")
         start = min(500 * int(n), max(len(whole[name]) - 500, 0))  # a record's last piece laps over the one before
         np.testing.assert_array_equal(piece.codes, whole[name][start : start + 500])
-    every = annotate.sample_of(records, 99)[0]
+    monkeypatch.setattr(annotate, "SAMPLE", 99_000)
+    every = annotate.sample_of(records)[0]
     assert [len(piece) for piece in every] == [500] * 19 + [100]  # long ones first
     assert [r.id for r in every[:10]] == [r.id for r in sample]
-    by_hash = annotate.sample_of(records, 99, long_first=False)[0]
+    by_hash = annotate.sample_of(records, 99)[0]
     assert {r.id for r in by_hash} == {r.id for r in every}
     assert [len(piece) for piece in by_hash].index(100) < 19
+    assert [r.id for r in annotate.sample_of(records, 7)[0]] == [r.id for r in by_hash[:7]]
     np.testing.assert_array_equal(histogram, np.bincount(np.concatenate(list(whole.values())), minlength=5))
+
+
+def test_a_sample_of_short_records_holds_as_many_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(annotate, "SAMPLE", 20_000)
+    records = [Record(f"r{i}", np.zeros(700 + i, np.uint8)) for i in range(100)]
+    sample, _ = annotate.sample_of(iter(records))
+    assert sum(map(len, sample)) >= 20_000 > sum(map(len, sample[:-1]))
 
 
 def test_calibration_counts_confident_genes(annotator: Annotator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ from .metagenome import AnyCalibration, GroupedCalibration, compositions, tables
 from .model import Model, with_at_ac_introns
 from .parts import Part, by_record, joined_genes, parts_of, whole
 from .scoring import Scorer, Tracks
-from .sequence import Codes, GeneticCode, Segments, base_counts, mirrored, reverse_complement
+from .sequence import Codes, GeneticCode, Segments, base_counts, own_segments, reverse_complement
 from .windows import CORE, windows_of
 
 #: shortest gene reported, in bases, stop codon included (Prodigal's limits): whole, and running off a record
@@ -198,8 +198,7 @@ class Annotator:
                 introns += sum(min(pair) for pair in pairwise(g.exon_scores))
                 coding += g.length
                 if g.score >= CONFIDENT and g.has_stop and g.length >= CONFIDENT_LENGTH:
-                    chain = g.segments if g.strand == "+" else mirrored(g.segments, len(record))
-                    sure.append((strands[g.strand], chain))
+                    sure.append((strands[g.strand], own_segments(g.segments, g.strand, len(record))))
                     has_start.append(g.has_start and g.start_score >= CONFIDENT_START)
         counts = cal.count_spliced(sure, np.array(has_start, bool), self.code)
         return replace(counts, background=background, introns=np.array([introns, coding / 3], np.float32))

@@ -100,7 +100,7 @@ def decode_records(
     """
     groups = tuple(groups or grammar.groups)
     kept: dict[int, Strands] = {}  # for decoding again, if that may be
-    found = dict.fromkeys(range(len(records)), (np.zeros((2, 0), np.uint8), np.zeros((2, 0, len(groups)), np.uint16)))
+    found = [(np.zeros((2, 0), np.uint8), np.zeros((2, 0, len(groups)), np.uint16))] * len(records)
     long: dict[int, Strands] = {}
     short: dict[int, list[int]] = {}
     for i, record in enumerate(records):
@@ -110,7 +110,8 @@ def decode_records(
         elif len(record):
             short.setdefault(size, []).append(i)
     if long:
-        found |= zip(long, _decode_long(grammar, list(long.values()), weights, groups), strict=True)
+        for i, pair in zip(long, _decode_long(grammar, list(long.values()), weights, groups), strict=True):
+            found[i] = pair
         if grammar.relaxed:
             kept |= long
     tasks: list[Callable[[], None]] = []
@@ -139,9 +140,7 @@ def decode_records(
     paths = constrained(relaxed, grammar, weights)
     for i, of_record in zip(members, paths, strict=True):
         found[i] = (of_record, found[i][1])
-    return [
-        Decoded(record, grammar, *of_record, groups) for record, of_record in zip(records, found.values(), strict=True)
-    ]
+    return [Decoded(record, grammar, *of_record, groups) for record, of_record in zip(records, found, strict=True)]
 
 
 def log_partitions(

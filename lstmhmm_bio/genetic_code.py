@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .calibration import Floats
 from .features import Gene, Record
-from .sequence import UNKNOWN, Codes, codon_index, kmer_indices, reverse_complement
+from .sequence import UNKNOWN, Codes, codon_index, kmer_indices, own_segments, reverse_complement
 
 #: codons read beyond a stop codon, and the fewest of them before the record's end or the next stop that count
 BEYOND = 24
@@ -87,15 +87,13 @@ def evidence(found: Iterable[tuple[Record, list[Gene]]], hexamers: Floats) -> Co
     inside: list[Codes] = []
     behind: list[Codes] = []
     for record, genes in found:
-        for strand, codes in (("+", record.codes), ("-", reverse_complement(record.codes))):
-            ahead = np.append(codes, np.full(_WINDOW, UNKNOWN, np.uint8))
-            for gene in genes:
-                if gene.strand == strand and gene.has_stop:
-                    start, end = (
-                        (gene.start, gene.end) if strand == "+" else (len(codes) - gene.end, len(codes) - gene.start)
-                    )
-                    inside.append(codes[start : end - 3])
-                    behind.append(ahead[end - 3 : end - 3 + _WINDOW])
+        beyond = np.full(_WINDOW, UNKNOWN, np.uint8)
+        strands = {"+": np.append(record.codes, beyond), "-": np.append(reverse_complement(record.codes), beyond)}
+        for gene in genes:
+            if gene.has_stop:
+                ((start, end),) = own_segments(((gene.start, gene.end),), gene.strand, len(record))
+                inside.append(strands[gene.strand][start : end - 3])
+                behind.append(strands[gene.strand][end - 3 : end - 3 + _WINDOW])
     if not inside:
         return CodeEvidence()
     codons = kmer_indices(np.concatenate(inside), 3)[::3]

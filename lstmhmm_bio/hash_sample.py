@@ -29,7 +29,8 @@ class Piece(NamedTuple, Generic[_T]):
 
 
 def sample_by_hash(pieces: Iterable[Piece[_T]], size: int) -> list[_T]:
-    """The pieces whose places have the smallest hashes, ascending: any first few are a smaller sample.
+    """The pieces of the highest ranks and, of the same rank, of the smallest hashes of their places, in this order: any
+    first few are a smaller sample.
 
     Args:
         pieces: all there are; a piece is cut out only if it may stay, so that memory is bounded by the sample.

@@ -60,6 +60,11 @@ def mirrored(segments: Segments, length: int) -> Segments:
     return tuple((length - end, length - start) for start, end in reversed(segments))
 
 
+def own_segments(segments: Segments, strand: str, length: int) -> Segments:
+    """Segments in forward coordinates in those of the strand that they lie on, 5' to 3'."""
+    return segments if strand == "+" else mirrored(segments, length)
+
+
 def base_counts(codes: Codes) -> NDArray[np.int64]:
     """[5] how often each code occurs."""
     if len(codes) < _SHORT:

@@ -80,8 +80,8 @@ def forward(graph: Graph, scores: Scores, emissions: jax.Array, lengths: jax.Arr
     return partition(graph, _as_they_are, scores, time_major(emissions), None, jnp.zeros_like(lengths), lengths)
 
 
-def _as_they_are(emissions: jax.Array, _: None) -> jax.Array:
-    return emissions
+def _as_they_are(values: jax.Array, _: None) -> jax.Array:
+    return values
 
 
 def forward_backward(
@@ -228,7 +228,7 @@ def smooth_block(
     *,
     begins: jax.Array | int = 0,
     beside: Any = None,
-    read: Callable[[jax.Array, Any], Any] = lambda posterior, _: posterior,
+    read: Callable[[jax.Array, Any], Any] = _as_they_are,
 ) -> tuple[jax.Array, Any, jax.Array]:
     """Posteriors of one block, from its last position to its first.
 
@@ -312,7 +312,7 @@ def _partition(
         (observed, fixed),
         ends,
         begins=begins,
-        emit=lambda here: emit(*here).astype(jnp.float32),
+        emit=lambda here: emit(*here),
         keep=keep,
     )
     return *close(scores, last, ends - begins), history
@@ -331,7 +331,7 @@ def _partition_bwd(
     edges, history, at_end, observed, fixed, begins, ends = residuals
 
     def pull_back(posterior: jax.Array, here: tuple[Any, Any]) -> Any:
-        return jax.vjp(lambda x: emit(x, here[1]).astype(jnp.float32), here[0])[1](posterior * cotangent)[0]
+        return jax.vjp(lambda x: emit(x, here[1]), here[0])[1](posterior * cotangent)[0]
 
     first, gradient, counts = smooth_block(
         kernel_of(graph),

@@ -21,7 +21,15 @@ from ..errors import InputError
 from ..features import Gene, Record
 from ..hmm.grammars import bacteria, eukaryote_labels, eukaryote_marks
 from ..nn.network import CodeMasks
-from ..sequence import EUKARYOTIC_STARTS, PROKARYOTIC_STARTS, Codes, GeneticCode, Segments, mirrored, reverse_complement
+from ..sequence import (
+    EUKARYOTIC_STARTS,
+    PROKARYOTIC_STARTS,
+    Codes,
+    GeneticCode,
+    Segments,
+    own_segments,
+    reverse_complement,
+)
 from .dataset import LabeledGenome, LabeledRecord, block_sums
 
 if TYPE_CHECKING:
@@ -131,20 +139,13 @@ def _label_record(
     why: Counter[str] = Counter()
     for strand in "+-":
         own = codes if strand == "+" else reverse_complement(codes)
-        inside = [(t, _own_segments(t, strand, length)) for t in transcripts if t.strand == strand]
+        inside = [(t, own_segments(t.segments, strand, length)) for t in transcripts if t.strand == strand]
         why["off the record"] += sum(s[0][0] < 0 or s[-1][1] > length for _, s in inside)
         allowed, chains[strand], reasons = label(own, inside, code)
         rows.append(allowed)
         why.update(reasons)
     labelled = LabeledRecord(record.id, codes, np.stack(rows), block_sums(codes, chains, code))
     return labelled, chains["+"] + chains["-"], why
-
-
-def _own_segments(t: Transcript, strand: str, length: int) -> Segments:
-    """Segments in the strand's own 5' to 3' coordinates, ascending."""
-    if strand == "+":
-        return t.segments
-    return mirrored(t.segments, length)
 
 
 def _doubt(t: Transcript, spliced: Codes, code: GeneticCode) -> str:

@@ -22,7 +22,7 @@ from ..io.labels import LabelRegion, read_labels
 from ..model import Model, load_model, save_model
 from ..nn.hybrid import HybridParams, init_hybrid
 from ..nn.network import NetworkConfig
-from ..sequence import GeneticCode, Segments, mirrored
+from ..sequence import GeneticCode, Segments, own_segments
 from .borders import fit_borders
 from .checkpoint import CHECKPOINT
 from .dataset import LabeledGenome, LabeledRecord, WindowSampler, block_sums
@@ -241,7 +241,7 @@ def _labelled_record(
     for r in regions:
         if r.name == description.coding and r.strand in chains and (r.end - r.start) % 3 == 0:
             segments = ((r.start, r.end),)
-            chains[r.strand].append(segments if r.strand == "+" else mirrored(segments, len(record)))
+            chains[r.strand].append(own_segments(segments, r.strand, len(record)))
     return LabeledRecord(record.id, record.codes, allowed, block_sums(record.codes, chains, code))
 
 
